@@ -30,7 +30,7 @@ export class LeaseRecord {
     const match = /^(sent|answered) (\S+) (\S+) (\S+)(?: (\d+))?$/.exec(line);
     if (match === null) return false;
     const [, what, method = '', path = '', at, status] = match;
-    if (method === 'GET' || path.includes('/selfsubjectaccessreviews')) return true;
+    if (method === 'GET' || path.includes('/selfsubjectaccessreviews') || isReadOfEtcd(path)) return true;
     if (!path.includes('/leases')) {
       if (what === 'sent') this.#writes.push({ operator, method, path, at: Number(at) });
     } else if (what === 'answered' && (status === '200' || status === '201')) {
@@ -61,4 +61,9 @@ export class LeaseRecord {
     );
     return found;
   }
+}
+
+/** The API of etcd has only POST. */
+function isReadOfEtcd(path: string): boolean {
+  return ['/v3/kv/range', '/v3/watch', '/v3/auth/authenticate'].includes(path);
 }

@@ -53,7 +53,7 @@ export const REGISTRY_FAULTS: readonly Fault[] = [
     return { detail: '', steps: random.between(1, 80), heal: () => registerAgain(site) };
   }),
   registryFault('killed', 4, async (registry, site, random) => {
-    await registry.consul.kill();
+    await registry.server.kill();
     registry.isRunning = false;
     return {
       detail: '',
@@ -64,11 +64,11 @@ export const REGISTRY_FAULTS: readonly Fault[] = [
       },
     };
   }),
-  registryFault('token revoked', 5, async (registry, _, random) => {
-    const { AccessorID, SecretID } = await registry.issueToken();
-    await registry.useToken(SecretID);
-    await registry.consul.request('DELETE', `/v1/acl/token/${AccessorID}`);
-    return { detail: '', steps: random.between(2, 40), heal: () => registry.useToken() };
+  registryFault('credentials revoked', 5, async (registry, _, random) => {
+    const { data, revoke } = await registry.server.issue();
+    await registry.useCredentials(data);
+    await revoke();
+    return { detail: '', steps: random.between(2, 40), heal: () => registry.useCredentials() };
   }),
   registryFault('object deleted', 3, async (registry, _, random) => {
     await registry.remove();

@@ -1,13 +1,9 @@
 import type { ClusterAccess } from '../test/support/control-plane/cluster-access.ts';
-import {
-  type ConsulRegistration,
-  ConsulServer,
-  MANAGEMENT_TOKEN,
-} from '../test/support/registries/consul-server.ts';
 import { FaultProxy } from '../test/support/registries/fault-proxy.ts';
 import { GROUP_PATH, writeSecret } from '../test/support/workload.ts';
 import type { PatientCluster } from './patient-cluster.ts';
-import { type Instance, placeKey, type RegisteredService, VANISHED_HOLD_MS } from './registered.ts';
+import { type Instance, type RegisteredService, VANISHED_HOLD_MS } from './registered.ts';
+import { type RegistryServer, startRegistryServer } from './registry-server.ts';
 import type { Site } from './site.ts';
 
 export interface RegistryOptions {
@@ -16,33 +12,34 @@ export interface RegistryOptions {
   /** Of the ServiceRegistry and its Secret. */
   readonly name: string;
   readonly operatorNamespace: string;
+  readonly seed: number;
 }
 
 /** Every service has a query of its own. */
 const CONCURRENT_QUERIES = 100;
 
-/** A real Consul server, which is reached through two proxies as if it were two servers. */
+/** A real registry, which is reached through two proxies as if it were two servers. */
 export class Registry implements AsyncDisposable {
-  readonly consul: ConsulServer;
+  readonly server: RegistryServer;
   readonly proxies: readonly [FaultProxy, FaultProxy];
   isRunning = true;
   readonly #options: RegistryOptions;
 
   private constructor(
     options: RegistryOptions,
-    consul: ConsulServer,
+    server: RegistryServer,
     proxies: readonly [FaultProxy, FaultProxy],
   ) {
     this.#options = options;
-    this.consul = consul;
+    this.server = server;
     this.proxies = proxies;
   }
 
   static async open(options: RegistryOptions): Promise<Registry> {
-    const consul = await ConsulServer.start({ acl: true });
-    const proxies = [await FaultProxy.start(consul.url), await FaultProxy.start(consul.url)] as const;
-    const registry = new Registry(options, consul, proxies);
-    await registry.useToken(MANAGEMENT_TOKEN);
+    const server = await startRegistryServer(options.seed);
+    const proxies = [await FaultProxy.start(server.url), await FaultProxy.start(server.url)] as const;
+    const registry = new Registry(options, server, proxies);
+    await registry.useCredentials();
     await registry.create();
     return registry;
   }
@@ -58,8 +55,10 @@ export class Registry implements AsyncDisposable {
       kind: 'ServiceRegistry',
       metadata: { name },
       spec: {
-        type: 'Consul',
-        consul: { servers: this.proxies.map(({ url }) => url), tokenSecretRef: { name: secretName(name) } },
+        ...this.server.spec(
+          this.proxies.map(({ url }) => url),
+          secretName(name),
+        ),
         requestTimeout: '1s',
         vanishedHold: `${VANISHED_HOLD_MS / 1000}s`,
         allowedNamespaces: { all: true },
@@ -78,26 +77,19 @@ export class Registry implements AsyncDisposable {
     await this.#options.api.patch(this.path, { spec: { limits: { concurrentQueries } } });
   }
 
-  /** The operator uses this token from now on. */
-  async useToken(token: string = MANAGEMENT_TOKEN): Promise<void> {
+  /** The operator uses these from now on. */
+  async useCredentials(data = this.server.credentials): Promise<void> {
     const { cluster, name, operatorNamespace } = this.#options;
-    await writeSecret(cluster, operatorNamespace, secretName(name), { token });
-  }
-
-  /** Creates a token with all rights. */
-  async issueToken(): Promise<{ readonly AccessorID: string; readonly SecretID: string }> {
-    const policies = [{ Name: 'global-management' }];
-    const token = await this.consul.request('PUT', '/v1/acl/token', { Policies: policies });
-    return token as { readonly AccessorID: string; readonly SecretID: string };
+    await writeSecret(cluster, operatorNamespace, secretName(name), data);
   }
 
   async write({ name, instances }: RegisteredService): Promise<void> {
-    await this.consul.register(name, instances.map(registrationOf(name)));
+    await this.server.register(name, instances);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const proxy of this.proxies) await proxy[Symbol.asyncDispose]();
-    await this.consul[Symbol.asyncDispose]();
+    await this.server[Symbol.asyncDispose]();
   }
 }
 
@@ -113,9 +105,9 @@ export async function writeInstances(
 /** The registry restarts without its content, and stays empty until `registerAgain`. */
 export async function restartEmpty({ model, registry }: Site): Promise<void> {
   if (registry === undefined) return;
-  if (registry.isRunning) await registry.consul.kill();
+  if (registry.isRunning) await registry.server.kill();
   model.registered.lose(performance.now());
-  await registry.consul.start();
+  await registry.server.start();
   registry.isRunning = true;
 }
 
@@ -126,14 +118,4 @@ export async function registerAgain({ model, registry }: Site): Promise<void> {
 
 function secretName(name: string): string {
   return `${name}-registry`;
-}
-
-function registrationOf(service: string): (instance: Instance) => ConsulRegistration {
-  return ({ host, port, health, weight }) => ({
-    id: `${service}-${placeKey({ host, port })}`,
-    address: host,
-    port,
-    status: health,
-    weights: { Passing: weight, Warning: 1 },
-  });
 }

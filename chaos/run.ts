@@ -101,7 +101,7 @@ export async function run({
     // Both namespaces exist from the start, because Roles are created in them.
     settings: { ...SETTINGS, secretNamespaces: [`${name}-one`, `${name}-two`] },
     leaseDurationMs: LEASE_DURATION_MS,
-    withRegistry,
+    ...(withRegistry ? { registrySeed: seed } : {}),
   });
   const { judge } = site;
   const healIf = async (isDue: (trouble: ActiveTrouble) => boolean) => {

@@ -19,8 +19,8 @@ export interface SiteOptions {
   readonly settings: OperatorOptions;
   /** Must match `settings`, or the default. */
   readonly leaseDurationMs: number;
-  /** Whether it has a service registry. */
-  readonly withRegistry?: boolean;
+  /** Decides the type of its service registry. Absent: it has none. */
+  readonly registrySeed?: number;
 }
 
 /** A gateway, two replicas of the operator, and the model of the created objects. */
@@ -65,7 +65,7 @@ export class Site implements AsyncDisposable {
     note,
     settings,
     leaseDurationMs,
-    withRegistry = false,
+    registrySeed,
   }: SiteOptions): Promise<Site> {
     await using stack = new AsyncDisposableStack();
     const api = createPatientCluster(cluster);
@@ -97,12 +97,13 @@ export class Site implements AsyncDisposable {
         apisix: { adminUrl: gateway.adminUrl, adminKeySecretRef: { name, key: 'admin-key' } },
         allowedNamespaces: { all: true },
         tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' },
-        ...(withRegistry ? { allowedRegistries: [name] } : {}),
+        ...(registrySeed !== undefined ? { allowedRegistries: [name] } : {}),
       },
     });
-    const registry = withRegistry
-      ? stack.use(await Registry.open({ cluster, api, name, operatorNamespace }))
-      : undefined;
+    const registry =
+      registrySeed === undefined
+        ? undefined
+        : stack.use(await Registry.open({ cluster, api, name, operatorNamespace, seed: registrySeed }));
     for (const replica of ['a', 'b']) {
       replicas.push(
         stack.use(

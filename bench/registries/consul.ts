@@ -24,7 +24,10 @@ export async function openConsul(floorServices: readonly string[]): Promise<Load
     url: server.url,
     secret: {},
     spec: (url) => ({ type: 'Consul', consul: { servers: [url] } }),
-    notification: { kind: 'blocking', target: { url: server.url.href, services: floorServices } },
+    notification: {
+      kind: 'blocking',
+      target: { type: 'Consul', url: server.url.href, services: floorServices },
+    },
     fill: (service, instances) =>
       server.register(
         service,

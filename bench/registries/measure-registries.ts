@@ -2,6 +2,7 @@ import { requireTool } from '../../test/support/external-tool.ts';
 import type { Operator } from '../../test/support/operator.ts';
 import { startRemote } from '../remote.ts';
 import { openConsul } from './consul.ts';
+import { openEtcd } from './etcd.ts';
 import { openEureka } from './eureka.ts';
 import type { FloorHandlers } from './floor-process.ts';
 import { measureKind } from './latency.ts';
@@ -12,7 +13,7 @@ import { latencyText } from './report.ts';
 import { KINDS, type Kind, type Latency, type RegistryResult } from './results.ts';
 import { createRegistryScene, type RegistryScene, serviceNames } from './scene.ts';
 
-export const REGISTRY_TYPES = ['Consul', 'Nacos', 'Eureka'] as const;
+export const REGISTRY_TYPES = ['Consul', 'Nacos', 'Eureka', 'Etcd'] as const;
 export type BenchedRegistry = (typeof REGISTRY_TYPES)[number];
 
 export interface RegistryBenchOptions {
@@ -34,6 +35,7 @@ const OPEN: Readonly<Record<BenchedRegistry, OpenRegistry>> = {
   Consul: openConsul,
   Nacos: openNacos,
   Eureka: openEureka,
+  Etcd: openEtcd,
 };
 /** Services that take turns are asked every 10 s, and a busy machine takes longer. */
 const LOST_AFTER_MS = 60_000;

@@ -81,7 +81,9 @@ const sharedFields = {
     ),
   pollInterval: durationBetween('1s', '1m')
     .default('5s')
-    .describe('Pause between two requests for the same service. Only Nacos uses it; Consul reports changes.'),
+    .describe(
+      'Pause between two requests for the same service. Registries that report changes, Consul and etcd, ignore it.',
+    ),
   vanishedHold: durationBetween('0s', '1h')
     .default('90s')
     .describe(

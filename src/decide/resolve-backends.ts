@@ -96,7 +96,13 @@ function resolveRegistryService(
   const access = registryAccess(snapshot, ref, user);
   if (access.state === 'notPermitted') return { target, found: access };
   const isPermitted = access.state === 'permitted';
-  const answered = completeAnswer(ref, isPermitted ? readRegistry(ref) : access, lastAnswers);
+  const read = isPermitted ? readRegistry(ref) : access;
+  // Like every permission, it is not held: the nodes of the last answer must not stay.
+  if (read.state === 'unknown' && read.reason === 'RegistryServiceNotAllowed') {
+    const { reason, message } = read;
+    return { target, found: { state: 'notPermitted', reason, message } };
+  }
+  const answered = completeAnswer(ref, read, lastAnswers);
   if ('state' in answered) return { target, found: answered };
   const { answer: found } = answered;
   if (found.state !== 'known') return { target, ...answered, found };

@@ -20,8 +20,16 @@ export type Discovered =
       readonly message: string;
       /** The source has just started and will answer soon, so this is not worth a report yet. */
       readonly beginning: boolean;
-      /** Absent: the source is unavailable. */
-      readonly reason?: 'RegistryNotFound' | 'RegistryTypeMismatch' | 'TooManyServices' | 'TooManyInstances';
+      /**
+       * Absent: the source is unavailable. `RegistryServiceNotAllowed`: the settings of the registry exclude the service, so its
+       * nodes are removed.
+       */
+      readonly reason?:
+        | 'RegistryNotFound'
+        | 'RegistryTypeMismatch'
+        | 'RegistryServiceNotAllowed'
+        | 'TooManyServices'
+        | 'TooManyInstances';
     };
 
 export type UnknownAnswer = Extract<Discovered, { state: 'unknown' }>;

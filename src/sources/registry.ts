@@ -94,13 +94,20 @@ export type ProtocolOptions<Registry> = ProbeOptions<Registry> & {
 };
 
 /** How a file holds answers of one type of registry. */
-export interface SavedAnswers {
+export interface SavedAnswers<Registry = unknown> {
   /** The name under which a file lists the service. */
   serviceName(query: ServiceQuery): string;
   /** What `read` accepts, for messages: `the answer to GET ...`. */
   readonly expected: string;
   /** Reads the answer that the API of the registry gives for one service. Undefined if it has another form. */
-  read(answer: unknown): SavedAnswer | undefined;
+  read(answer: unknown, asked: AskedService<Registry>): SavedAnswer | undefined;
+}
+
+/** What a saved answer is about. */
+export interface AskedService<Registry = unknown> {
+  readonly service: string;
+  /** The parsed section of the ServiceRegistry. */
+  readonly section: Registry;
 }
 
 /** The instances of one service. */
@@ -119,7 +126,7 @@ export interface RegistryType<Registry = unknown> extends RegistrySection {
   secretRefs(section: Registry): readonly SecretKeyRef[];
 
   /** Reads answers of such a registry that a user has saved in a file, for `plan --registry-state`. */
-  readonly saved: SavedAnswers;
+  readonly saved: SavedAnswers<Registry>;
 
   /** Creates the source of one ServiceRegistry. It runs until the ServiceRegistry changes or is deleted. */
   create(options: RegistryOptions<Registry>): RegistryDiscovery;

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/model/endpoint.ts';
 import { eureka } from '../../src/sources/eureka/registry-type.ts';
-import { type EurekaBackend, eurekaBackend } from '../../src/sources/eureka/schema.ts';
+import { type EurekaBackend, eurekaBackend, eurekaRegistry } from '../../src/sources/eureka/schema.ts';
 import { readRecording } from '../support/registries/recording.ts';
+
+const EUREKA = eurekaRegistry.parse({ servers: ['http://eureka:8761/eureka'] });
 
 /** What a backend with `options` gets of the answer that was recorded `after` a step. */
 async function read(
@@ -12,7 +14,7 @@ async function read(
 ): Promise<readonly Endpoint[]> {
   const { answers } = await readRecording('eureka-spring-client');
   const answer = answers.find((one) => one.service === service && one.after === after);
-  const saved = eureka.saved.read(answer?.body);
+  const saved = eureka.saved.read(answer?.body, { service, section: EUREKA });
   if (saved === undefined) throw new Error(`no answer for ${service} after ${after}`);
   return saved.endpoints(eurekaBackend.parse(options));
 }

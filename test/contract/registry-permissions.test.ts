@@ -12,7 +12,7 @@ import { admit, storesOf, transformGatewayConnection } from '../support/catalog.
 import { type RunningController, runController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts';
-import { DOWN, ScriptedRegistry } from '../support/scripted-registry.ts';
+import { DOWN, NOT_ALLOWED, ScriptedRegistry } from '../support/scripted-registry.ts';
 
 /** The platform team changes what a namespace may use while the operator runs. */
 
@@ -175,6 +175,11 @@ describe('nodes are removed at once, past the removal guard, when', () => {
       'the connection no longer allows the registry',
       () => scene.changeConnection({ allowedRegistries: [] }),
       'False/RegistryNotAllowed',
+    ],
+    [
+      'the section of the registry no longer allows the service',
+      () => scene.registry.answer('web', NOT_ALLOWED),
+      'False/RegistryServiceNotAllowed',
     ],
   ])('%s', async (_, withdraw, condition) => {
     withdraw();

@@ -35,6 +35,11 @@ const zookeeper = (name: string, fields: Spec): Given => ({
   kind: 'ServiceRegistry',
   spec: { type: 'ZooKeeper', zookeeper: { servers: ['zookeeper.example.com:2181'], ...fields } },
 });
+const etcd = (name: string, fields: Spec): Given => ({
+  name,
+  kind: 'ServiceRegistry',
+  spec: { type: 'Etcd', etcd: { servers: ['http://etcd:2379'], format: 'JSON', ...fields } },
+});
 const services = (...patterns: readonly string[]): Given =>
   registry(`services ${patterns.join(' ')}`, { tenantPolicy: { services: patterns } });
 const backend = (name: string, fields: Spec): Given => ({
@@ -90,13 +95,17 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [zookeeper('a relative path', { path: 'services' }), 'spec.zookeeper.path'],
   [zookeeper('a password without a user', { passwordSecretRef: { name: 'a' } }), 'usernameSecretRef'],
   [zookeeper('another format', { format: 'JSON' }), 'Unsupported value: "JSON"'],
+  [etcd('no format', { format: null }), 'spec.etcd.format: Required value'],
+  [etcd('another format', { format: 'Text' }), 'Unsupported value: "Text"'],
+  [etcd('a prefix with a space', { prefix: 'a b' }), 'spec.etcd.prefix'],
+  [etcd('a user without a password', { usernameSecretRef: { name: 'a' } }), 'passwordSecretRef'],
   [allowing('a name', ['VMS']), 'must be the name of a ServiceRegistry'],
   [allowing('the same name twice', ['vms', 'vms']), 'Duplicate value'],
   [backend('no service', { service: null }), 'a backend with registryRef must set service'],
   [backend('an empty service', { service: '' }), 'spec.backends[0].service'],
   [backend('addressing', { addressing: { mode: 'Pod' } }), 'must not set addressing'],
   [backend('a Service as well', { serviceRef: { name: 'web', port: 80 } }), 'exactly one of serviceRef'],
-  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul, nacos and eureka'],
+  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul, nacos, eureka and etcd'],
   [backend('too many keys', { metadata: keys(17, ['a']) }), 'must have at most 16 items'],
   [backend('no value', { metadata: { a: [] } }), 'should have at least 1 items'],
   [backend('too many values', { metadata: { a: times(17, 'a') } }), 'must have at most 16 items'],
@@ -106,7 +115,7 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [backend('no key for the port', { portFrom: {} }), 'portFrom.metadata: Required value'],
   [backend('an empty key for the port', { portFrom: { metadata: '' } }), 'portFrom.metadata'],
   [backend('a tag', { consul: { tags: [] } }), 'spec.backends[0].consul.tags'],
-  ...['service', 'metadata', 'weights', 'portFrom', 'consul', 'nacos'].map(
+  ...['service', 'metadata', 'weights', 'portFrom', 'consul', 'nacos', 'eureka', 'etcd'].map(
     (field): readonly [Given, string] => {
       const value = { service: 'web', metadata: { a: ['b'] }, weights: 'Equal', portFrom: { metadata: 'a' } };
       return [
@@ -139,6 +148,8 @@ const RIGHT: readonly Given[] = [
     path: '/production/services_1.x',
     format: 'DubboInterface',
   }),
+  etcd('etcd', {}),
+  etcd('etcd without a prefix', { prefix: '' }),
   registry('the largest limits', {
     consul: { servers: Array.from({ length: 16 }, (_, n) => `https://consul-${n}.example.com:8501/path`) },
     limits: { concurrentQueries: 1000, requestsPerSecond: 10_000, servicesPerNamespace: 100_000 },
@@ -318,6 +329,7 @@ const someBackend = fc.oneof(
         service: fc.constant('web'),
         nacos: fc.record({ group: mostly('A', 'a b') }, optional),
         eureka: fc.record({ port: mostly('Secure', 'secure') }, optional),
+        etcd: fc.record({ scheme: mostly('grpc', 'GRPC', '') }, optional),
       },
       optional,
     ),
@@ -344,6 +356,16 @@ const sections = {
     },
     { requiredKeys: ['servers'] },
   ),
+  etcd: fc.record(
+    {
+      servers: fc.constant(['http://etcd:2379']),
+      format: mostly('Kratos', 'JSON', 'HostPort', 'Text'),
+      prefix: mostly('/services', '', 'a b', 'x'.repeat(257)),
+      passwordSecretRef: fc.constant({ name: 'etcd' }),
+      usernameSecretRef: fc.constant({ name: 'etcd' }),
+    },
+    { requiredKeys: ['servers', 'format'] },
+  ),
 };
 const registryFields = {
   vanishedHold: fc.constantFrom('0s', '90s', '61m'),
@@ -365,9 +387,14 @@ const someRegistry = fc.oneof(
   ofOneType('Consul', 'consul'),
   ofOneType('Nacos', 'nacos'),
   ofOneType('Eureka', 'eureka'),
+  ofOneType('Etcd', 'etcd'),
   ofOneType('ZooKeeper', 'zookeeper'),
   fc.record(
-    { ...registryFields, ...sections, type: fc.constantFrom('Consul', 'Nacos', 'Eureka', 'ZooKeeper') },
+    {
+      ...registryFields,
+      ...sections,
+      type: fc.constantFrom('Consul', 'Nacos', 'Eureka', 'Etcd', 'ZooKeeper'),
+    },
     { requiredKeys: ['type'] },
   ),
 );

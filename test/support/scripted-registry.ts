@@ -108,6 +108,14 @@ export const DOWN: Discovered = {
   message: 'ServiceRegistry vms does not answer',
 };
 
+/** The settings of the registry exclude the service. */
+export const NOT_ALLOWED: Discovered = {
+  state: 'unknown',
+  beginning: false,
+  reason: 'RegistryServiceNotAllowed',
+  message: 'ServiceRegistry vms does not allow service web',
+};
+
 /** The registry has listed no instance since it is asked. */
 export const UNSEEN: Discovered = {
   state: 'absent',

@@ -163,9 +163,9 @@ function savedAnswer(
   state: JsonObject,
   source: string,
 ): Discovered {
-  const type = registry?.spec.ok === true ? registry.spec.value.type : undefined;
-  const registryType = types.find((one) => one.type === type);
-  if (registryType === undefined) throw new Error(`no registry type ${type}`);
+  const spec = registry?.spec.ok === true ? registry.spec.value : undefined;
+  const registryType = types.find((one) => one.type === spec?.type);
+  if (spec === undefined || registryType === undefined) throw new Error(`no registry type ${spec?.type}`);
   const own = options[registryType.section];
   const saved = registryType.saved.serviceName({ service, options: own });
   const services = state[name];
@@ -180,7 +180,8 @@ function savedAnswer(
       message: `${source} contains no answer of ServiceRegistry ${name} for service ${saved}: add it, or an empty one if the service has no instances`,
     };
   }
-  const instances = registryType.saved.read(answer);
+  const section = (spec as Readonly<Record<string, unknown>>)[registryType.section];
+  const instances = registryType.saved.read(answer, { service, section });
   if (instances === undefined) {
     throw new PlanError(
       `${source}, ServiceRegistry ${name}, service ${saved}: expected ${registryType.saved.expected}`,

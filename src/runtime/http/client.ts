@@ -1,7 +1,14 @@
 import { closeHttpAgents, createHttpAgents, type TlsSettings } from './agents.ts';
 import { createDirectTransport } from './direct-transport.ts';
 import { createGotTransport } from './got-transport.ts';
-import type { HttpRequest, HttpResponse, ListRequest, ListResponse } from './messages.ts';
+import type {
+  HttpRequest,
+  HttpResponse,
+  LinesRequest,
+  LinesResponse,
+  ListRequest,
+  ListResponse,
+} from './messages.ts';
 
 export interface HttpClientOptions {
   readonly tls: TlsSettings;
@@ -21,6 +28,8 @@ export interface HttpClient {
   send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
   /** Resolves to the plain response if its status is not 200. Also rejects with any error that `take` throws. */
   list(request: ListRequest, signal: AbortSignal): Promise<ListResponse | HttpResponse>;
+  /** Resolves to the plain response if its status is not 200. */
+  lines(request: LinesRequest, signal: AbortSignal): Promise<LinesResponse | HttpResponse>;
   /** Closes idle connections. Requests in flight complete. */
   close(): void;
 }
@@ -39,6 +48,7 @@ export function createHttpClient({
     send: (request, signal) =>
       request.body === undefined ? got.send(request, signal) : direct.send(request, signal),
     list: got.list,
+    lines: got.lines,
     close: () => closeHttpAgents(agents),
   };
 }

@@ -5,19 +5,28 @@ import got, { ReadError, RequestError, type Request as Stream, TimeoutError } fr
 import type { HttpAgents } from './agents.ts';
 import { failureOfCode, HttpError, type HttpFailure } from './failures.ts';
 import { ItemScanner, NotJsonError, NotObjectsError } from './item-scanner.ts';
-import { LIST_SLICE_BYTES, MAX_HEADER_BYTES, MAX_LIST_BYTES, MAX_RESPONSE_BYTES } from './limits.ts';
+import {
+  LIST_SLICE_BYTES,
+  MAX_HEADER_BYTES,
+  MAX_LINE_BYTES,
+  MAX_LIST_BYTES,
+  MAX_RESPONSE_BYTES,
+} from './limits.ts';
 import {
   type BareRequest,
   decodeText,
   type HttpResponse,
+  type LinesRequest,
+  type LinesResponse,
   type ListRequest,
   type ListResponse,
 } from './messages.ts';
 
-/** Sends requests without a body with got. */
+/** Sends requests without a body, and requests whose response is a stream, with got. */
 interface GotTransport {
   send(request: BareRequest, signal: AbortSignal): Promise<HttpResponse>;
   list(request: ListRequest, signal: AbortSignal): Promise<ListResponse | HttpResponse>;
+  lines(request: LinesRequest, signal: AbortSignal): Promise<LinesResponse | HttpResponse>;
 }
 
 interface GotTransportOptions {
@@ -45,12 +54,13 @@ export function createGotTransport({
 
   /** Calls `read` with the response headers as soon as they arrive, and with the body as a stream. */
   async function exchange<T>(
-    { method, url, headers = {}, timeoutMs }: BareRequest,
+    { method, url, headers = {}, timeoutMs, json }: Exchange,
     signal: AbortSignal,
     read: (head: Head, body: Stream) => Promise<T>,
   ): Promise<T> {
     signal.throwIfAborted();
-    const stream = client.stream(url, { method, signal, timeout: { request: timeoutMs }, headers });
+    const sent = json === undefined ? {} : { json };
+    const stream = client.stream(url, { method, signal, timeout: { request: timeoutMs }, headers, ...sent });
     // Without a listener, an error after the response was read or abandoned would end the process.
     stream.on('error', () => undefined);
     try {
@@ -68,13 +78,31 @@ export function createGotTransport({
   return {
     send: (request, signal) => exchange(request, signal, readWhole),
 
-    list: ({ path, take, ...request }, signal) =>
-      exchange({ ...request, method: 'GET' }, signal, async (head, body) =>
+    list: ({ path, take, body: json, ...request }, signal) =>
+      exchange({ ...request, ...streamed(json) }, signal, async (head, body) =>
         head.status === 200
           ? { ...head, status: 200, rest: await readItems(head, body, new ItemScanner(take, path)) }
           : await readWhole(head, body),
       ),
+
+    lines: ({ take, body: json, ...request }, signal) =>
+      exchange({ ...request, ...streamed(json) }, signal, async (head, body) => {
+        if (head.status !== 200) return await readWhole(head, body);
+        await readLines(body, take);
+        body.destroy();
+        return { ...head, status: 200 };
+      }),
   };
+}
+
+/** A request without a body, or with one that is sent as JSON. */
+type Exchange = Omit<BareRequest, 'method' | 'body'> & {
+  readonly method: 'GET' | 'DELETE' | 'POST';
+  readonly json?: object;
+};
+
+function streamed(json: object | undefined): Pick<Exchange, 'method' | 'json'> {
+  return json === undefined ? { method: 'GET' } : { method: 'POST', json };
 }
 
 type Head = Pick<HttpResponse, 'status' | 'headers'>;
@@ -112,6 +140,42 @@ async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promis
     return scanner.end();
   } catch (cause) {
     throw new ItemError('', { cause });
+  }
+}
+
+/** Ends when `take` returns true, or with the stream. */
+async function readLines(body: Stream, take: (line: string) => boolean): Promise<void> {
+  const line = new LineBuffer();
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    for (let from = 0; from < chunk.length; ) {
+      const end = chunk.indexOf(LINE_FEED, from);
+      line.add(chunk.subarray(from, end < 0 ? chunk.length : end));
+      if (end < 0) break;
+      if (take(line.end())) return;
+      from = end + 1;
+    }
+  }
+}
+
+const LINE_FEED = 0x0a;
+
+/** The current line, of which at most `MAX_LINE_BYTES` are kept. */
+class LineBuffer {
+  #parts: Buffer[] = [];
+  #bytes = 0;
+
+  add(part: Buffer): void {
+    const kept = part.subarray(0, MAX_LINE_BYTES - this.#bytes);
+    if (kept.length === 0) return;
+    this.#bytes += kept.length;
+    this.#parts.push(Buffer.from(kept));
+  }
+
+  end(): string {
+    const text = decodeText(this.#parts);
+    this.#parts = [];
+    this.#bytes = 0;
+    return text;
   }
 }
 

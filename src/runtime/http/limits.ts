@@ -19,6 +19,9 @@ export const MAX_LIST_BYTES = 48 * MIB;
 /** Maximum size of a list response without its items. */
 export const MAX_LIST_REST_BYTES = 64 * KIB;
 
+/** Maximum size of a line that is kept, of a response that is a stream of lines. */
+export const MAX_LINE_BYTES = 64 * KIB;
+
 /** Bytes that are scanned before the event loop gets a turn. Scanning this much takes a few milliseconds. */
 export const LIST_SLICE_BYTES = 512 * KIB;
 

@@ -30,8 +30,10 @@ export interface HttpResponse {
   readonly text: string;
 }
 
-/** A GET request for a list whose items are read one by one. */
+/** A request for a list whose items are read one by one: GET, or POST with a body. */
 export interface ListRequest extends RequestSettings {
+  /** Sent as JSON. */
+  readonly body?: object;
   /** The names of the members that lead to the items. Absent: the response itself is the list. */
   readonly path?: readonly string[];
   /**
@@ -40,6 +42,17 @@ export interface ListRequest extends RequestSettings {
    */
   readonly take: (item: Buffer) => void;
 }
+
+/** A POST request whose response is a stream of lines that does not end by itself. */
+export interface LinesRequest extends RequestSettings {
+  /** Sent as JSON. */
+  readonly body: object;
+  /** Called with each line, which is cut after 64 KiB. Returns whether the request has served its purpose. */
+  readonly take: (line: string) => boolean;
+}
+
+/** `take` returned true, or the server ended the stream. */
+export type LinesResponse = Pick<ListResponse, 'status' | 'headers'>;
 
 /** A list with status 200 whose items were passed to `take`. */
 export interface ListResponse {

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
-import type { HttpClient } from '../../runtime/http/client.ts';
 import { HttpError } from '../../runtime/http/failures.ts';
 import { jsonOf, registryErrorOf } from '../registry-source/http-client.ts';
+import { type LoginRequest, Logins, type Token } from '../registry-source/logins.ts';
 import { RegistryError } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
 
@@ -12,47 +12,26 @@ const answer = z.object({ accessToken: z.string().min(1), tokenTtl: z.number().p
 const RENEW_AFTER = 0.8;
 /** Nacos signs tokens for hours. A shorter life must not make every request log in. */
 const SHORTEST_LIFE_MS = 1_000;
-/** After a server rejected a login, it is not asked to log in again for this long. */
-const REJECTION_PAUSE_MS = 2_000;
 /** A token that is rejected so soon lacks the permission: another one would not help. */
 const NEW_TOKEN_MS = 10_000;
 
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-}
-
-export interface LoginRequest {
-  readonly http: HttpClient;
-  /** Of the login. */
-  readonly url: URL;
-  readonly credentials: Credentials;
-  readonly timeoutMs: number;
-}
-
-interface Token {
-  readonly value: string;
-  readonly sinceMs: number;
+interface TimedToken extends Token {
   readonly renewAtMs: number;
   readonly expiresAtMs: number;
-}
-
-/** The login of one user at one server. */
-interface Session {
-  readonly key: string;
-  token: Token | undefined;
-  underWay: Promise<Token> | undefined;
-  rejection: { readonly error: RegistryError; readonly untilMs: number } | undefined;
 }
 
 /** Keeps one access token per server for all services, and logs in again before it expires. */
 export class Login {
   readonly #clock: Clock;
-  readonly #sessions = new Map<string, Session>();
-  readonly #stop = new AbortController();
+  readonly #logins: Logins<TimedToken>;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#logins = new Logins({
+      clock,
+      login: (request, signal) => logIn(request, clock, signal),
+      newTokenMs: NEW_TOKEN_MS,
+    });
   }
 
   /**
@@ -60,100 +39,51 @@ export class Login {
    * then the login continues for the others.
    */
   async token(request: LoginRequest, signal: AbortSignal): Promise<string> {
-    const session = this.#session(request);
+    const last = this.#logins.last(request);
     const now = this.#clock.monotonic();
-    const valid = session.token !== undefined && now < session.token.expiresAtMs ? session.token : undefined;
-    if (valid !== undefined && now < valid.renewAtMs) return valid.value;
-    const renewal = this.#renew(session, request);
+    const valid = last !== undefined && now < last.expiresAtMs ? last : undefined;
+    if (valid === undefined) return (await this.#logins.renew(request, signal)).value;
     // Until the old token expires, requests wait for no renewal, and outlive one that fails.
-    if (valid === undefined) return (await orAborted(renewal, signal)).value;
-    renewal.catch(() => undefined);
+    if (now >= valid.renewAtMs) this.#logins.renew(request, signal).catch(() => undefined);
     return valid.value;
   }
 
-  /**
-   * Another token after the server rejected `rejected`; undefined if none would help: a new token that is rejected lacks the
-   * permission. Requests for other services keep the old token until there is another one.
-   */
+  /** Another token after the server rejected `rejected`; undefined if none would help. */
   async tokenAfter(
     rejected: string,
     request: LoginRequest,
     signal: AbortSignal,
   ): Promise<string | undefined> {
-    const session = this.#session(request);
-    if (session.token !== undefined && session.token.value !== rejected) return session.token.value;
-    const sinceMs = session.token?.sinceMs ?? Number.NEGATIVE_INFINITY;
-    if (this.#clock.monotonic() - sinceMs < NEW_TOKEN_MS) return undefined;
-    return (await orAborted(this.#renew(session, request), signal)).value;
+    return (await this.#logins.after(rejected, request, signal))?.value;
   }
 
   /** Ends logins that are under way. */
   close(): void {
-    this.#stop.abort();
-  }
-
-  #session({ url, credentials }: LoginRequest): Session {
-    const key = JSON.stringify([credentials.username, credentials.password]);
-    const known = this.#sessions.get(url.href);
-    if (known?.key === key) return known;
-    const session: Session = { key, token: undefined, underWay: undefined, rejection: undefined };
-    this.#sessions.set(url.href, session);
-    return session;
-  }
-
-  async #renew(session: Session, request: LoginRequest): Promise<Token> {
-    const { rejection } = session;
-    if (rejection !== undefined && this.#clock.monotonic() < rejection.untilMs) throw rejection.error;
-    session.underWay ??= this.#login(request).finally(() => {
-      session.underWay = undefined;
-    });
-    try {
-      session.token = await session.underWay;
-      session.rejection = undefined;
-      return session.token;
-    } catch (error) {
-      if (error instanceof RegistryError && error.reason === 'Unauthorized') {
-        session.rejection = { error, untilMs: this.#clock.monotonic() + REJECTION_PAUSE_MS };
-      }
-      throw error;
-    }
-  }
-
-  async #login({ http, url, credentials, timeoutMs }: LoginRequest): Promise<Token> {
-    const { username, password } = credentials;
-    const form = new URLSearchParams({ username, password });
-    // No single query ends it: other queries wait for the same login.
-    const { status, text } = await http.send(
-      { method: 'POST', url, body: form, timeoutMs },
-      this.#stop.signal,
-    );
-    if (isMissingApi(status)) throw new ApiMissingError();
-    if (status !== 200) throw rejectedLogin(status, url);
-    const body = jsonOf(text);
-    if (body === undefined) throw registryErrorOf(new HttpError({ kind: 'NotJson', status }), url);
-    const parsed = answer.safeParse(body);
-    if (parsed.success) return tokenOf(parsed.data, this.#clock.monotonic());
-    throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${url.host} sent an invalid answer to the login`,
-      remedy: 'check that the URL in servers is that of a Nacos server with its own users',
-    });
+    this.#logins.close();
   }
 }
 
-/** The result of `work`; rejects with the signal's reason if the signal aborts first. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const stop = () => reject(signal.reason as Error);
-  if (signal.aborted) stop();
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([promise, work]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+async function logIn(
+  { http, url, credentials, timeoutMs }: LoginRequest,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<TimedToken> {
+  const { username, password } = credentials;
+  const form = new URLSearchParams({ username, password });
+  const { status, text } = await http.send({ method: 'POST', url, body: form, timeoutMs }, signal);
+  if (isMissingApi(status)) throw new ApiMissingError();
+  if (status !== 200) throw rejectedLogin(status, url);
+  const body = jsonOf(text);
+  if (body === undefined) throw registryErrorOf(new HttpError({ kind: 'NotJson', status }), url);
+  const parsed = answer.safeParse(body);
+  if (parsed.success) return tokenOf(parsed.data, clock.monotonic());
+  throw new RegistryError('InvalidAnswer', 'server', {
+    problem: `${url.host} sent an invalid answer to the login`,
+    remedy: 'check that the URL in servers is that of a Nacos server with its own users',
+  });
 }
 
-function tokenOf({ accessToken, tokenTtl }: z.output<typeof answer>, now: number): Token {
+function tokenOf({ accessToken, tokenTtl }: z.output<typeof answer>, now: number): TimedToken {
   const lifeMs = Math.max(SHORTEST_LIFE_MS, tokenTtl * 1000);
   return {
     value: accessToken,

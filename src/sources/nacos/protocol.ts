@@ -6,12 +6,14 @@ import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts'
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
+import type { LoginRequest } from '../registry-source/logins.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
   PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
+  ServiceNotAllowed,
   type VersionRequest,
 } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
@@ -30,7 +32,7 @@ import {
   type NacosInstance,
   nacosHost,
 } from './instances.ts';
-import { type Credentials, Login } from './login.ts';
+import { Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
 type Instances = readonly NacosInstance[];
@@ -262,7 +264,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   #assertScope({ service, options }: ServiceQuery): void {
     // Servers without v3 take the group from such a name, whatever the parameter of the group says.
     if (service.includes(GROUP_SEPARATOR)) {
-      throw new RegistryError('Unauthorized', 'service', {
+      throw new ServiceNotAllowed({
         problem: `the name of a service in Nacos must not contain ${GROUP_SEPARATOR}`,
         remedy: 'set nacos.group in the backend instead',
       });
@@ -270,13 +272,13 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;
-    throw new RegistryError('Unauthorized', 'service', {
+    throw new ServiceNotAllowed({
       problem: `nacos.groups of the ServiceRegistry does not list group ${group}`,
       remedy: 'use another group in the backend, or ask the platform team to add it',
     });
   }
 
-  #credentials(): Credentials | undefined {
+  #credentials(): LoginRequest['credentials'] | undefined {
     const { usernameSecretRef, passwordSecretRef } = this.#section;
     if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
     return {

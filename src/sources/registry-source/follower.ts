@@ -10,7 +10,7 @@ import { knownAnswer, neverListedAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
 import { Pace, type SharedPace } from './pace.ts';
-import { type InstancesAnswer, RegistryError } from './protocol.ts';
+import { type InstancesAnswer, RegistryError, ServiceNotAllowed } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
 import type { Holder, Retained } from './retained.ts';
@@ -69,6 +69,7 @@ export class Follower<Instance, Cursor> implements Holder {
   #problem: string | undefined;
   /** With servers and Secrets. */
   #cause: string | undefined;
+  #isAllowed = true;
   #isBeginning = true;
   /** The last request failed, and the one before it was answered: one failure is no outage yet. */
   #isDoubted = false;
@@ -293,6 +294,7 @@ export class Follower<Instance, Cursor> implements Holder {
     this.#state = this.#deps.health.lost(this.#state, error);
     const problem = problemForUsers(error);
     this.#cause = error instanceof RegistryError ? error.message : undefined;
+    this.#isAllowed = !(error instanceof ServiceNotAllowed);
     if (this.#problem === problem) return;
     this.#problem = problem;
     this.#isBeginning = false;
@@ -313,6 +315,10 @@ export class Follower<Instance, Cursor> implements Holder {
         beginning: true,
         message: `ServiceRegistry ${name} has not answered for service ${service} yet`,
       };
+    }
+    if (!this.#isAllowed && this.#problem !== undefined) {
+      const message = `ServiceRegistry ${name} does not allow service ${service}: ${this.#problem}`;
+      return { state: 'unknown', beginning: false, reason: 'RegistryServiceNotAllowed', message };
     }
     if (this.#problem !== undefined || this.#instances === undefined) {
       return {

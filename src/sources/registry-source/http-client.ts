@@ -103,6 +103,7 @@ export class RegistryHttp {
     return {
       send: (request, signal) => limited(request.url, () => http.send(request, signal), signal),
       list: (request, signal) => limited(request.url, () => http.list(request, signal), signal),
+      lines: (request, signal) => limited(request.url, () => http.lines(request, signal), signal),
       close: () => http.close(),
     };
   }

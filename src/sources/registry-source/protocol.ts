@@ -73,3 +73,10 @@ export class RegistryError extends Error implements Complaint {
     this.remedy = complaint.remedy;
   }
 }
+
+/** The section of the ServiceRegistry excludes the service: it is not asked for, and its nodes are removed. */
+export class ServiceNotAllowed extends RegistryError {
+  constructor(complaint: Complaint) {
+    super('Unauthorized', 'service', complaint);
+  }
+}

@@ -6,11 +6,9 @@ import { endpointsOf } from './instances.ts';
 import { ZooKeeperProtocol } from './protocol.ts';
 import { serverUrl, type ZooKeeperSection, zooKeeperRegistry } from './schema.ts';
 
-/** What a user saves: the data of each entry, or the names of Dubbo's providers. */
-const savedAnswer = z.union([
-  z.array(z.string().transform(ofDubboName)),
-  z.array(curatorInstance.transform(ofCurator)),
-]);
+/** What a user saves: the names of Dubbo's providers, or the data of each entry. */
+const savedNames = z.array(z.string().transform(ofDubboName));
+const savedData = z.array(curatorInstance.transform(ofCurator));
 
 /** The registry type `ZooKeeper`. */
 export const zooKeeper: RegistryType<ZooKeeperSection> = {
@@ -23,8 +21,8 @@ export const zooKeeper: RegistryType<ZooKeeperSection> = {
     serviceName: ({ service }) => service,
     expected:
       'a list with the JSON of each instance, or for the format DubboInterface a list with the names of the nodes below providers',
-    read(answer) {
-      const { data } = savedAnswer.safeParse(answer);
+    read(answer, { section }) {
+      const { data } = (section.format === 'DubboInterface' ? savedNames : savedData).safeParse(answer);
       return data && savedInstances(data, endpointsOf);
     },
   },

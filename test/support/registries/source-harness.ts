@@ -17,7 +17,7 @@ export interface RegistryHarness extends SourceHarness<ServiceQuery> {
 }
 
 export interface RegistryHarnessOptions<Section> {
-  readonly type: RegistryType<Section>;
+  readonly type: Pick<RegistryType<Section>, 'section' | 'create'>;
   readonly server: {
     readonly url: URL;
     /** Makes `instances` everything that the registry has of the service. */

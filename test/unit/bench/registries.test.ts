@@ -100,7 +100,7 @@ describe('readOptions', () => {
   it('measures registries only with --registries', () => {
     expect(readOptions([])?.registries).toBeUndefined();
     expect(readOptions(['--registries'])?.registries).toMatchObject({
-      types: ['Consul', 'Nacos', 'Eureka'],
+      types: ['Consul', 'Nacos', 'Eureka', 'Etcd'],
       manyServices: 1000,
     });
     expect(readOptions(['--registries', '--short', '--sizes', '50'])?.registries).toMatchObject({
@@ -111,7 +111,7 @@ describe('readOptions', () => {
 
   it('rejects a registry that the benchmark does not know', () => {
     expect(() => readOptions(['--registries', '--registry', 'Other'])).toThrow(
-      '--registry takes Consul, Nacos, Eureka, not Other',
+      '--registry takes Consul, Nacos, Eureka, Etcd, not Other',
     );
   });
 });

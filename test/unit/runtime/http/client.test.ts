@@ -41,8 +41,8 @@ type Call = (client: HttpClient, url: string, signal?: AbortSignal, timeoutMs?: 
 
 const headers = { 'X-API-KEY': KEY };
 
-/** All kinds of requests: two with got, one with Node's HTTP client, and a list. */
-const CALLS: Readonly<Record<'GET' | 'DELETE' | 'PUT' | 'list', Call>> = {
+/** All kinds of requests: two with got, one with Node's HTTP client, a list, and a stream of lines. */
+const CALLS: Readonly<Record<'GET' | 'DELETE' | 'PUT' | 'list' | 'lines', Call>> = {
   GET: (client, url, signal = never, timeoutMs = TIMEOUT_MS) =>
     client.send({ method: 'GET', url: new URL(url), headers, timeoutMs }, signal),
   DELETE: (client, url, signal = never, timeoutMs = TIMEOUT_MS) =>
@@ -51,6 +51,10 @@ const CALLS: Readonly<Record<'GET' | 'DELETE' | 'PUT' | 'list', Call>> = {
     client.send({ method: 'PUT', url: new URL(url), headers, timeoutMs, body: { text: CONTENT } }, signal),
   list: (client, url, signal = never, timeoutMs = TIMEOUT_MS) =>
     client.list({ url: new URL(url), headers, timeoutMs, take: () => undefined }, signal),
+  lines: (client, url, signal = never, timeoutMs = TIMEOUT_MS) => {
+    const body = { text: CONTENT };
+    return client.lines({ url: new URL(url), headers, timeoutMs, body, take: () => false }, signal);
+  },
 };
 type CallName = keyof typeof CALLS;
 const EVERY_CALL = Object.entries(CALLS) as readonly (readonly [CallName, Call])[];
@@ -99,6 +103,7 @@ describe('request', () => {
       ['DELETE', '/a/b?c=d%20e', ''],
       ['PUT', '/a/b?c=d%20e', `{"text":"${CONTENT}"}`],
       ['GET', '/a/b?c=d%20e', ''],
+      ['POST', '/a/b?c=d%20e', `{"text":"${CONTENT}"}`],
     ]);
     for (const { request } of seen) {
       expect(request.headers).toMatchObject({ 'x-api-key': KEY, 'user-agent': 'test-agent' });
@@ -380,6 +385,66 @@ describe('list', () => {
       throw thrown;
     };
     await expect(listOf('[{}]', undefined, take)).rejects.toBe(thrown);
+  });
+});
+
+describe('lines', () => {
+  /** The lines that `take` receives until it returns true, of a response that stays open after `chunks`. */
+  const linesOf = async (chunks: readonly (string | Buffer)[], isLast: (line: string) => boolean) => {
+    const closed = Promise.withResolvers<void>();
+    const { url } = await serveHttp((request, response) => {
+      request.resume();
+      response.on('close', () => closed.resolve());
+      for (const chunk of chunks) response.write(chunk);
+    });
+    const lines: string[] = [];
+    const take = (line: string) => {
+      lines.push(line);
+      return isLast(line);
+    };
+    const request = { url: new URL(url), timeoutMs: TIMEOUT_MS, body: {}, take };
+    const response = await clientWith().lines(request, never);
+    await closed.promise;
+    return { lines, response };
+  };
+
+  it('passes on each line when it is complete, and closes the connection when take returns true', async () => {
+    const { lines, response } = await linesOf(
+      ['{"a":', '1}\n{"b":2}\n', '\nend\nmore\n'],
+      (line) => line === 'end',
+    );
+    expect(lines).toEqual(['{"a":1}', '{"b":2}', '', 'end']);
+    expect(response).toMatchObject({ status: 200 });
+  });
+
+  it('cuts a line after 64 KiB, and reads the next one', async () => {
+    const long = Buffer.alloc(5 * 1024 * 1024, 'x');
+    const { lines } = await linesOf([long, '\nnext\n'], (line) => line === 'next');
+    expect(lines.map(({ length }) => length)).toEqual([64 * 1024, 4]);
+  });
+
+  it('ends when the server ends the stream, and drops an incomplete line', async () => {
+    const lines: string[] = [];
+    const { url } = await serveHttp(respond(200, 'first\ncut'));
+    const request = {
+      url: new URL(url),
+      timeoutMs: TIMEOUT_MS,
+      body: {},
+      take: (line: string) => lines.push(line) < 0,
+    };
+    await expect(clientWith().lines(request, never)).resolves.toMatchObject({ status: 200 });
+    expect(lines).toEqual(['first']);
+  });
+
+  it('rejects with the reason of the signal while the stream is open', async () => {
+    const stop = new AbortController();
+    const { url } = await serveHttp((_, response) => void response.write('first\n'));
+    const take = () => {
+      stop.abort(new Error('enough'));
+      return false;
+    };
+    const request = { url: new URL(url), timeoutMs: TIMEOUT_MS, body: {}, take };
+    await expect(clientWith().lines(request, stop.signal)).rejects.toThrow('enough');
   });
 });
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NacosProtocol } from '../../../../src/sources/nacos/protocol.ts';
 import { type NacosSection, nacosBackend, nacosRegistry } from '../../../../src/sources/nacos/schema.ts';
 import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
+import { ServiceNotAllowed } from '../../../../src/sources/registry-source/protocol.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { NacosStandIn } from '../../../support/registries/nacos-stand-in.ts';
@@ -135,6 +136,7 @@ describe('the list of instances', () => {
     protocol = create({ groups: ['orders'] });
     await expect(ask(undefined, { group: 'payments' })).rejects.toThrow('does not list group payments');
     await expect(ask()).rejects.toThrow('does not list group DEFAULT_GROUP');
+    await expect(ask()).rejects.toBeInstanceOf(ServiceNotAllowed);
     expect((await ask(undefined, { group: 'orders' })).instances).toEqual([]);
     expect(standIn.requestsFor('payments')).toBe(0);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ServiceNotAllowed } from '../../../../src/sources/registry-source/protocol.ts';
 import type { SourceChange } from '../../../../src/sources/source.ts';
 import { settle } from '../../../support/fake-clock.ts';
 import { noChange, startFakeRegistry } from '../../../support/registries/fake-registry.ts';
@@ -26,6 +27,30 @@ describe('a follower', () => {
     rotateSecrets();
     await settle();
     expect(waits).toEqual([0, 50_000, 0, 50_000]);
+  });
+
+  it('answers that a service is not allowed, and does not keep its instances', async () => {
+    let isAllowed = true;
+    const { follow, read, rotateSecrets } = startFakeRegistry({
+      async answer({ waitMs }, signal) {
+        if (!isAllowed)
+          throw new ServiceNotAllowed({ problem: 'groups does not list it', remedy: 'ask for it' });
+        return waitMs === 0 ? { instances: ['10.0.0.1'], cursor: 1 } : await noChange(signal);
+      },
+    });
+    follow('web');
+    await settle();
+    isAllowed = false;
+    rotateSecrets();
+    await settle();
+    expect(read('web')).toMatchObject({
+      reason: 'RegistryServiceNotAllowed',
+      message: 'ServiceRegistry main does not allow service web: groups does not list it: ask for it',
+    });
+    isAllowed = true;
+    rotateSecrets();
+    await settle();
+    expect(read('web').state).toBe('known');
   });
 
   it('does not report its first answer as a change of instances, which is urgent', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { FORMATS } from '../../../../src/sources/zookeeper/formats.ts';
 import { endpointsOf } from '../../../../src/sources/zookeeper/instances.ts';
 import { zooKeeper } from '../../../../src/sources/zookeeper/registry-type.ts';
+import { type ZooKeeperFormat, zooKeeperRegistry } from '../../../../src/sources/zookeeper/schema.ts';
 
 const curator = (data: object | string) =>
   FORMATS.Curator.ofData?.(Buffer.from(typeof data === 'string' ? data : JSON.stringify(data)));
@@ -129,11 +130,14 @@ describe('endpoints', () => {
 
 describe('a saved answer', () => {
   it('has instances of Curator, or providers of Dubbo', () => {
-    const read = (answer: unknown) => zooKeeper.saved.read(answer)?.endpoints(undefined);
-    expect(read([{ address: '10.0.0.1', port: 80 }])).toMatchObject([{ address: '10.0.0.1', port: 80 }]);
-    expect(read([encodeURIComponent('dubbo://10.0.0.1:80/a')])).toMatchObject([{ address: '10.0.0.1' }]);
-    expect(read([])).toEqual([]);
-    expect(read({})).toBeUndefined();
-    expect(read([{ port: 80 }])).toBeUndefined();
+    const read = (format: ZooKeeperFormat, answer: unknown) => {
+      const section = zooKeeperRegistry.parse({ servers: ['zookeeper:2181'], format });
+      return zooKeeper.saved.read(answer, { service: 'a', section })?.endpoints(undefined);
+    };
+    const providers = [encodeURIComponent('dubbo://10.0.0.1:80/a')];
+    expect(read('Curator', [{ address: '10.0.0.1', port: 80 }])).toMatchObject([{ address: '10.0.0.1' }]);
+    expect(read('DubboInterface', providers)).toMatchObject([{ address: '10.0.0.1', port: 80 }]);
+    expect(read('Curator', [])).toEqual([]);
+    for (const answer of [{}, [{ port: 80 }], providers]) expect(read('Curator', answer)).toBeUndefined();
   });
 });
