@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
+import { type JsonObject, objectIn } from '../../runtime/json.ts';
 import type { ZooKeeperFormat } from './schema.ts';
 
 /** What is kept of one instance. */
@@ -25,17 +26,6 @@ export interface Format {
 
 const NO_METADATA: ZooKeeperInstance['metadata'] = {};
 
-/** Clients write what they like here: an entry that is no text must not hide the instance. */
-const texts = z
-  .record(z.string(), z.unknown())
-  .nullish()
-  .catch(undefined)
-  .transform((entries) => {
-    const kept = Object.entries(entries ?? {}).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    );
-    return kept.length === 0 ? NO_METADATA : Object.fromEntries(kept);
-  });
 const port = z.int().min(1).max(65_535).nullish().catch(undefined);
 
 /** The JSON of Curator's service discovery, with the payload of Spring Cloud or Dubbo. */
@@ -44,7 +34,7 @@ export const curatorInstance = z.object({
   port,
   sslPort: port,
   enabled: z.boolean().nullish(),
-  payload: z.object({ metadata: texts }).nullish().catch(undefined),
+  payload: z.record(z.string(), z.unknown()).nullish().catch(undefined),
 });
 
 /** An entry that cannot be read is excluded and reported. It hides no other instance. */
@@ -74,15 +64,33 @@ function ofCuratorData(data: Buffer): ZooKeeperInstance | undefined {
 }
 
 export function ofCurator(instance: z.output<typeof curatorInstance>): ZooKeeperInstance {
-  const metadata = instance.payload?.metadata ?? NO_METADATA;
+  const metadata = metadataOf(instance.payload ?? {});
   const state = stateOf(instance.enabled, metadata);
   return {
-    address: instance.address,
+    // Dubbo writes an IPv6 address with brackets.
+    address: withoutBrackets(instance.address),
     port: instance.port ?? instance.sslPort ?? undefined,
     weight: metadataWeight(metadata['weight'], 1),
     metadata,
     ...(state === undefined ? {} : { state }),
   };
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
+}
+
+/**
+ * Spring Cloud and Dubbo have metadata in the payload. Programs that use Curator itself have any payload, often a map. Clients write
+ * what they like here: an entry that is no text and no number must not hide the instance.
+ */
+function metadataOf(payload: JsonObject): ZooKeeperInstance['metadata'] {
+  const { metadata = payload } = payload;
+  const entries = Object.entries(objectIn(metadata)).flatMap(([key, value]) => {
+    const isKept = key !== '@class' && (typeof value === 'string' || typeof value === 'number');
+    return isKept ? [[key, `${value}`] as const] : [];
+  });
+  return entries.length === 0 ? NO_METADATA : Object.fromEntries(entries);
 }
 
 /** Curator has `enabled`. Spring Cloud keeps the status in the metadata. */
@@ -112,7 +120,7 @@ export function ofDubboName(name: string): ZooKeeperInstance {
   const number = Number(portText);
   const isDisabled = metadata['disabled'] === 'true' || metadata['enabled'] === 'false';
   return {
-    address: host.replace(/^\[(.*)\]$/, '$1'),
+    address: withoutBrackets(host),
     port: number > 0 && number <= 65_535 ? number : undefined,
     weight: metadataWeight(metadata['weight'], DUBBO_DEFAULT_WEIGHT) / DUBBO_DEFAULT_WEIGHT,
     metadata,

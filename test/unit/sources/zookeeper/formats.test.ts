@@ -17,15 +17,18 @@ describe('an instance of Curator', () => {
     address: '10.0.0.1',
     port: 8080,
     sslPort: null,
-    payload: { '@class': 'ZookeeperInstance', metadata: { instance_status: 'UP', zone: 'a', size: 1 } },
+    payload: {
+      '@class': 'ZookeeperInstance',
+      metadata: { instance_status: 'UP', zone: 'a', size: 1, list: [] },
+    },
   };
 
-  it('has address, port and metadata, without entries that are no text', () => {
+  it('has address, port and metadata, without entries that are no text and no number', () => {
     expect(curator(instance)).toEqual({
       address: '10.0.0.1',
       port: 8080,
       weight: 1,
-      metadata: { instance_status: 'UP', zone: 'a' },
+      metadata: { instance_status: 'UP', zone: 'a', size: '1' },
     });
   });
 
