@@ -71,8 +71,8 @@ export class ZooKeeperServer implements AsyncDisposable {
       initLimit: 25,
       syncLimit: 5,
       dataDir: join(dir, 'data'),
-      clientPort,
-      clientPortAddress: '127.0.0.1',
+      // The entries of an ensemble have the ports for clients.
+      ...(ensemble.length === 0 ? { clientPort, clientPortAddress: '127.0.0.1' } : {}),
       'admin.enableServer': false,
       '4lw.commands.whitelist': 'srvr',
       maxClientCnxns: 0,
