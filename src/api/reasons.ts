@@ -45,7 +45,7 @@ export const REASONS = {
   RegistryNotAllowed:
     'The ServiceRegistry does not allow this namespace, or the GatewayConnection does not allow the ServiceRegistry. Ask the platform team to add the namespace to `allowedNamespaces` of the ServiceRegistry, or the ServiceRegistry to `allowedRegistries` of the GatewayConnection.',
   RegistryServiceNotAllowed:
-    'The ServiceRegistry does not allow this namespace to use the service. Use another service, or ask the platform team to add a pattern to `tenantPolicy.services` of the ServiceRegistry.',
+    'The ServiceRegistry does not allow this namespace to use the service. Use another service, or ask the platform team to allow it: with a pattern in `tenantPolicy.services` of the ServiceRegistry, or with its group in `nacos.groups`.',
   RegistryTypeMismatch:
     'A backend has options for another type of registry than that of its ServiceRegistry. The current nodes in the gateway are unchanged. Remove the options, or correct `registryRef`.',
   TooManyServices:

@@ -34,6 +34,9 @@ type WatchRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs' | 'waitM
 /** A linearizable read follows each watch: a member without a quorum, or a proxy, can keep a watch open and be silent. */
 const LONGEST_WATCH_MS = 10_000;
 
+/** Where many services take turns, each waits only briefly: a watch would double the requests, and tell little. */
+const SHORTEST_WATCH_MS = 3_000;
+
 /** Keys of one page. */
 const PAGE_KEYS = 500;
 /** Of one service, also those of other services below the same prefix. */
@@ -86,9 +89,9 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     const { format } = this.#section;
     const { service } = query;
     const prefix = Buffer.from(keyPrefix(this.#section, service));
-    if (cursor !== undefined && waitMs > 0) {
+    if (cursor !== undefined && waitMs >= SHORTEST_WATCH_MS) {
       await this.#change(prefix, cursor, { server, timeoutMs, waitMs }, signal);
-    }
+    } else if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
     const collector = new InstanceCollector<EtcdInstance>();
     const read = await this.#entries(prefix, { server, timeoutMs }, signal, (entry) => {
       for (const instance of instancesIn(format, service, prefix, entry)) collector.add(instance);

@@ -68,9 +68,8 @@ function create(section: object = {}): void {
 
 type Cursor = Awaited<ReturnType<EtcdProtocol['ask']>>['cursor'];
 
-function ask(service = 'web', cursor?: Cursor) {
+function ask(service = 'web', cursor?: Cursor, waitMs = cursor === undefined ? 0 : 50_000) {
   const query = { service, options: undefined };
-  const waitMs = cursor === undefined ? 0 : 50_000;
   const request = { query, server: url, cursor, waitMs, timeoutMs: 5000 };
   return protocol.ask(request, new AbortController().signal);
 }
@@ -227,6 +226,19 @@ describe('a watch', () => {
     await clock.advance(1000);
     await next;
     expect(pathsOf()).toEqual(['/v3/watch', '/v3/kv/range']);
+  });
+
+  it('is left out where services take turns: the service is read after its wait', async () => {
+    create();
+    answer = () => keys([1]);
+    const { cursor } = await ask();
+    asked = [];
+    const next = ask('web', cursor, 1000);
+    await clock.advance(999);
+    expect(pathsOf()).toEqual([]);
+    await clock.advance(1);
+    await next;
+    expect(pathsOf()).toEqual(['/v3/kv/range']);
   });
 
   it('fails if the server does not begin it in time', async () => {
