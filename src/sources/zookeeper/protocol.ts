@@ -20,8 +20,10 @@ import { FAILURE, OPERATION } from './wire.ts';
 
 interface Cursor {
   readonly reader: ServiceReader;
-  /** Of the last answer. The reader may have read more since then, if the rest of that read failed. */
+  /** Of the last answer. */
   readonly instances: readonly ZooKeeperInstance[];
+  /** Of the reader at the last answer. It may have read more since then, if nobody waited for the rest of that read. */
+  readonly reads: number;
 }
 
 type Request = InstancesRequest<Cursor>;
@@ -37,6 +39,8 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
   readonly #limitRate: RateLimit;
   /** By server. Services use one of them, until it fails. A session that is not used ends by itself. */
   readonly #sessions = new Map<string, Promise<Session>>();
+  /** Ends all sessions, also those that are about to begin. */
+  #closing = new AbortController();
   /** Of all sessions. */
   #digestUsed: string | undefined;
 
@@ -57,7 +61,8 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
     const before = cursor?.reader.session === session ? cursor.reader : undefined;
     if (cursor !== undefined && before !== undefined) {
       before.usedAt = this.#clock.monotonic();
-      if (await this.#isUnchanged(before, request, signal)) return { instances: undefined, cursor };
+      if (before.reads === cursor.reads && (await this.#isUnchanged(before, request, signal)))
+        return { instances: undefined, cursor };
       // The end of a session is no failure of the service: it is read at once in the next session.
       if (session.ended.aborted) return await this.#read(request, undefined, signal);
     }
@@ -77,12 +82,8 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
   }
 
   close(): void {
-    for (const session of this.#sessions.values()) {
-      session.then(
-        (opened) => opened.close(),
-        () => undefined,
-      );
-    }
+    this.#closing.abort();
+    this.#closing = new AbortController();
     this.#sessions.clear();
   }
 
@@ -103,7 +104,7 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
     const reader = before ?? new ServiceReader(session, path, FORMATS[format], this.#clock.monotonic());
     const instances = await this.#limited(() => reader.read(), signal);
     const isSame = isDeepStrictEqual(instances, cursor?.instances);
-    return { instances: isSame ? undefined : instances, cursor: { reader, instances } };
+    return { instances: isSame ? undefined : instances, cursor: { reader, instances, reads: reader.reads } };
   }
 
   /** The parent of all services: it exists as soon as one has been registered, and shows whether the user may read. */
@@ -115,7 +116,7 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
     );
     if (failure !== FAILURE.none && failure !== FAILURE.noNode) throw failureOf(session, failure);
     const reader = new ServiceReader(session, path, FORMATS.Curator, this.#clock.monotonic());
-    return { instances: [], cursor: { reader, instances: [] } };
+    return { instances: [], cursor: { reader, instances: [], reads: 0 } };
   }
 
   get #path(): string {
@@ -134,7 +135,8 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
       this.#digestUsed = digest;
     }
     const { href } = server;
-    const begin = () => this.#begin({ server, digest, timeoutMs, clock: this.#clock });
+    const begin = () =>
+      this.#begin({ server, digest, timeoutMs, clock: this.#clock, closing: this.#closing.signal });
     const used = this.#sessions.get(href) ?? begin();
     const session = await untilAborted(used, signal);
     if (!session.ended.aborted) return session;
@@ -186,6 +188,8 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
 
 /** Several services may wait for `promise`. One of them may stop. */
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Nobody may be left who handles its failure.
+  promise.catch(() => undefined);
   signal.throwIfAborted();
   const { promise: stopped, reject } = Promise.withResolvers<never>();
   const stop = () => reject(signal.reason as Error);

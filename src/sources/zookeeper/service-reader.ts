@@ -36,6 +36,8 @@ export class ServiceReader implements Watcher {
   /** Transaction that last created or deleted an entry. Undefined: the service has no node. */
   #listedAt: bigint | undefined;
   #wake: (() => void) | undefined;
+  #reading: Promise<readonly ZooKeeperInstance[]> = Promise.resolve([]);
+  #reads = 0;
   usedAt: number;
 
   constructor(session: Session, path: string, format: Format, now: number) {
@@ -43,6 +45,11 @@ export class ServiceReader implements Watcher {
     this.#path = path;
     this.#format = format;
     this.usedAt = now;
+  }
+
+  /** Changes with each request for the list or an entry. A read that nobody waits for any more also counts. */
+  get reads(): number {
+    return this.#reads;
   }
 
   /** Whether a read may give something else than the last one. */
@@ -81,8 +88,16 @@ export class ServiceReader implements Watcher {
     if (listedAt !== this.#listedAt) this.#isListStale = true;
   }
 
-  /** Reads what has changed. Rejects with `RegistryError`. */
-  async read(): Promise<readonly ZooKeeperInstance[]> {
+  /** Reads what has changed. Rejects with `RegistryError`. A read that was given up may be under way: it comes first. */
+  read(): Promise<readonly ZooKeeperInstance[]> {
+    this.#reading = this.#reading.then(
+      () => this.#readAll(),
+      () => this.#readAll(),
+    );
+    return this.#reading;
+  }
+
+  async #readAll(): Promise<readonly ZooKeeperInstance[]> {
     for (let round = 0; round < MAX_ROUNDS && this.isChanged; round += 1) {
       if (this.#isListStale) await this.#readList();
       if (this.#areEntriesStale) await this.#readEntries();
@@ -95,6 +110,7 @@ export class ServiceReader implements Watcher {
   async #readList(): Promise<void> {
     const path = this.#path;
     this.#isListStale = false;
+    this.#reads += 1;
     try {
       const list = await this.session.send({
         operation: OPERATION.getChildren,
@@ -157,6 +173,7 @@ export class ServiceReader implements Watcher {
 
   async #readEntry(name: string, entry: Entry): Promise<void> {
     entry.isStale = false;
+    this.#reads += 1;
     try {
       const reply = await this.session.send({
         operation: OPERATION.getData,

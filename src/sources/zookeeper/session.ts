@@ -42,6 +42,8 @@ export interface SessionOptions {
   /** How long a server may take for a reply. */
   readonly timeoutMs: number;
   readonly clock: Clock;
+  /** Closes the session, even before it has begun. */
+  readonly closing: AbortSignal;
 }
 
 /** Is told when a node that it watches may have changed. */
@@ -107,6 +109,7 @@ export class Session {
     });
     // Its reason is handled by whoever waits for the session.
     this.#opened.promise.catch(() => undefined);
+    options.closing.addEventListener('abort', () => this.#close(), { once: true, signal: this.ended });
     this.#expectProgress();
     this.#socket = connect({
       host: server.hostname.replace(/^\[(.*)\]$/, '$1'),
@@ -161,7 +164,7 @@ export class Session {
     }
   }
 
-  close(): void {
+  #close(): void {
     if (this.ended.aborted) return;
     const message = new MessageWriter().int(this.#nextNumber()).int(OPERATION.closeSession).message();
     if (this.#step === 'open') this.#socket.write(message, () => this.#socket.destroy());
@@ -182,7 +185,7 @@ export class Session {
       for (const watcher of this.#pathsOf.keys())
         if (now - watcher.usedAt > IDLE_WATCHER_MS) this.#forget(watcher);
       if (this.#pathsOf.size === 0 && now - this.#usedAt > IDLE_MS) {
-        this.close();
+        this.#close();
         return;
       }
       this.#sync().then(

@@ -47,6 +47,7 @@ describe('a stream of messages', () => {
 describe('a session', () => {
   let answer: (socket: Socket, chunk: Buffer) => void;
   const sockets = new Set<Socket>();
+  const closing = new AbortController();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => undefined);
@@ -58,6 +59,7 @@ describe('a session', () => {
       digest: undefined,
       timeoutMs,
       clock: systemClock,
+      closing: closing.signal,
     });
   const begun = (isReadOnly = false) =>
     new MessageWriter().int(0).int(10_000).long(1n).buffer(Buffer.alloc(16)).bool(isReadOnly).message();
@@ -113,7 +115,8 @@ describe('a session', () => {
     const session = await open();
     await expect(read(session)).rejects.toMatchObject({ scope: 'service', reason: 'InvalidAnswer' });
     expect(await read(session)).toMatchObject({ failure: 0 });
-    session.close();
+    closing.abort();
+    expect(session.ended.aborted).toBe(true);
   });
 
   it('ends after a reply to another request', async () => {
