@@ -21,9 +21,12 @@ const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'fuzz-registries', 'random-spec
 );
 
 /** Minutes on real registries, outside CI. The same rows run on Consul in CI, and each source has its own suite there. */
-const LONG = ['docs-registries-nacos', 'registry-faults-eureka', 'registry-faults-nacos'].map(
-  (name) => `test/integration/${name}.test.ts`,
-);
+const LONG = [
+  'docs-registries-nacos',
+  'registry-faults-eureka',
+  'registry-faults-nacos',
+  'registry-faults-zookeeper',
+].map((name) => `test/integration/${name}.test.ts`);
 
 const ON_A_CLUSTER = {
   globalSetup: ['test/support/control-plane-setup.ts'],

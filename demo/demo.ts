@@ -4,15 +4,16 @@ import { startControlPlane } from '../test/support/control-plane/control-plane.t
 import { requireTool } from '../test/support/external-tool.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../test/support/operator.ts';
 import { ensureConsul } from '../test/support/registries/consul-binary.ts';
+import { ensureZooKeeper } from '../test/support/registries/zookeeper-server.ts';
 import { writeSecret } from '../test/support/workload.ts';
 import { kubernetesStory } from './kubernetes-story.ts';
-import { REGISTRY, registryStory } from './registry-story.ts';
+import { REGISTRIES, registryStory } from './registry-story.ts';
 import { Demo, object } from './stage.ts';
 import { paint, print, show, step } from './terminal.ts';
 
 /**
- * Shows the operator in a terminal, with a real control plane and a stand-in for the gateway. `--registries`: with a real
- * Consul server.
+ * Shows the operator in a terminal, with a real control plane and a stand-in for the gateway. `--registries`: with real
+ * servers of Consul and ZooKeeper.
  */
 
 const CONNECTION = 'default';
@@ -23,9 +24,11 @@ async function main(): Promise<void> {
   });
   if (values.registries) {
     let missing: string | undefined;
-    await requireTool((reason) => {
-      missing = reason;
-    }, ensureConsul);
+    for (const ensure of [ensureConsul, ensureZooKeeper]) {
+      await requireTool((reason) => {
+        missing ??= reason;
+      }, ensure);
+    }
     if (missing !== undefined) return print(`skipped: ${missing}`);
   }
   const began = performance.now();
@@ -57,7 +60,7 @@ async function main(): Promise<void> {
   apisix:
     adminUrl: ${gateway.adminUrl}
     adminKeySecretRef: { name: apisix-admin }
-  allowedNamespaces: { all: true }${values.registries ? `\n  allowedRegistries: [${REGISTRY}]` : ''}
+  allowedNamespaces: { all: true }${values.registries ? `\n  allowedRegistries: [${REGISTRIES.join(', ')}]` : ''}
   # The servers of this demo are on loopback, which is denied by default.
   addresses: { allow: [127.0.0.0/8] }`,
     ),

@@ -1,9 +1,16 @@
 import { type ConsulRegistration, ConsulServer } from '../test/support/registries/consul-server.ts';
+import {
+  curatorData,
+  ZOOKEEPER_READER,
+  ZooKeeperServer,
+} from '../test/support/registries/zookeeper-server.ts';
 import { type Demo, NODES, object, startServer } from './stage.ts';
 import { note, show, step } from './terminal.ts';
 
-/** The name of the ServiceRegistry. */
-export const REGISTRY = 'consul';
+/** The name of the ServiceRegistry for most of the story. */
+const REGISTRY = 'consul';
+/** The names of all ServiceRegistries. */
+export const REGISTRIES: readonly string[] = [REGISTRY, 'zookeeper'];
 
 const SERVICE = 'orders';
 const UPSTREAM = 'default.orders';
@@ -97,6 +104,54 @@ export async function registryStory(demo: Demo, cleanup: AsyncDisposableStack): 
   await demo.arrives(UPSTREAM, (nodes) => nodes?.length === 1);
   await machines.write({ 'vm-1': undefined, 'vm-2': undefined });
   await demo.requests('/orders', REQUESTS);
+  await zooKeeperStory(demo, cleanup);
+}
+
+/** A service with Spring Cloud on the same virtual machines. */
+async function zooKeeperStory(demo: Demo, cleanup: AsyncDisposableStack): Promise<void> {
+  step('A real ZooKeeper server, in which a Spring Cloud service registers');
+  const zookeeper = cleanup.use(await ZooKeeperServer.start());
+  show(`ZooKeeper ${zookeeper.address}`);
+  const register = async (statuses: Readonly<Record<Machine, 'UP' | 'OUT_OF_SERVICE'>>) => {
+    const entries = Object.entries(statuses).map(([name, status]) => {
+      note(`zookeeper: ${name} ${status}`);
+      const address = MACHINES[name as Machine];
+      return [name, curatorData('carts', { address, port: MACHINE_PORT, status })] as const;
+    });
+    await zookeeper.writer.replace('/services/carts', new Map(entries));
+  };
+  await register({ 'vm-1': 'UP', 'vm-2': 'UP' });
+  const { username, password } = ZOOKEEPER_READER;
+  const literals = `--from-literal=username=${username} --from-literal=password=${password}`;
+  await demo.kubectl(`-n gateway-upstream-system create secret generic zookeeper ${literals}`);
+  await demo.apply(
+    object(
+      'ServiceRegistry',
+      'zookeeper',
+      `  type: ZooKeeper
+  zookeeper:
+    servers: ["${zookeeper.address}"]
+    usernameSecretRef: { name: zookeeper }
+    passwordSecretRef: { name: zookeeper }
+  allowedNamespaces: { all: true }
+  addresses: { allow: [127.0.0.0/8] }`,
+    ),
+  );
+  await demo.apply(
+    object(
+      'GatewayUpstream',
+      'carts',
+      '  backends:\n  - { registryRef: { name: zookeeper }, service: carts }',
+    ),
+  );
+  await demo.arrives('default.carts', (nodes) => nodes?.length === 2);
+  await demo.route('carts', '/carts', 'default.carts');
+  await demo.requests('/carts', REQUESTS);
+  await register({ 'vm-1': 'UP', 'vm-2': 'OUT_OF_SERVICE' });
+  await demo.arrives('default.carts', (nodes) => nodes?.length === 1);
+  await demo.requests('/carts', REQUESTS);
+  await demo.ready('carts');
+  await demo.kubectl('get serviceregistries,gatewayupstreams');
 }
 
 /** The registrations of the virtual machines. */

@@ -30,6 +30,11 @@ const nacos = (name: string, fields: Spec): Given => ({
   kind: 'ServiceRegistry',
   spec: { type: 'Nacos', nacos: { ...nacosSection, ...fields } },
 });
+const zookeeper = (name: string, fields: Spec): Given => ({
+  name,
+  kind: 'ServiceRegistry',
+  spec: { type: 'ZooKeeper', zookeeper: { servers: ['zookeeper.example.com:2181'], ...fields } },
+});
 const etcd = (name: string, fields: Spec): Given => ({
   name,
   kind: 'ServiceRegistry',
@@ -82,6 +87,14 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [services(...times(33, 'a')), 'must have at most 32 items'],
   [nacos('a group', { groups: ['a b'] }), 'spec.nacos.groups[0]'],
   [nacos('a user without a password', { usernameSecretRef: { name: 'a' } }), 'passwordSecretRef'],
+  [zookeeper('TLS', { tls: { insecureSkipVerify: true } }), 'tls is not supported for ZooKeeper: remove it'],
+  [zookeeper('a URL', { servers: ['zookeeper://a:2181'] }), 'spec.zookeeper.servers[0]'],
+  [zookeeper('a connection string', { servers: ['a:2181,b:2181/chroot'] }), 'spec.zookeeper.servers[0]'],
+  [zookeeper('the same server twice', { servers: ['a:2181', 'a:2181'] }), 'Duplicate value'],
+  [zookeeper('a path that leads up', { path: '/services/../secrets' }), 'spec.zookeeper.path'],
+  [zookeeper('a relative path', { path: 'services' }), 'spec.zookeeper.path'],
+  [zookeeper('a password without a user', { passwordSecretRef: { name: 'a' } }), 'usernameSecretRef'],
+  [zookeeper('another format', { format: 'JSON' }), 'Unsupported value: "JSON"'],
   [etcd('no format', { format: null }), 'spec.etcd.format: Required value'],
   [etcd('another format', { format: 'Text' }), 'Unsupported value: "Text"'],
   [etcd('a prefix with a space', { prefix: 'a b' }), 'spec.etcd.prefix'],
@@ -127,6 +140,14 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
 const RIGHT: readonly Given[] = [
   registry('as little as possible', {}),
   nacos('Nacos', {}),
+  zookeeper('ZooKeeper', {}),
+  zookeeper('everything of ZooKeeper', {
+    servers: ['zk-1.example.com:2181', '10.0.0.1', '[2001:db8::1]:2181'],
+    usernameSecretRef: { name: 'a' },
+    passwordSecretRef: { name: 'a', key: 'b' },
+    path: '/production/services_1.x',
+    format: 'DubboInterface',
+  }),
   etcd('etcd', {}),
   etcd('etcd without a prefix', { prefix: '' }),
   registry('the largest limits', {
@@ -326,6 +347,15 @@ const sections = {
     },
     { requiredKeys: ['servers'] },
   ),
+  zookeeper: fc.record(
+    {
+      servers: fc.constant(['zookeeper:2181']),
+      tls: mostly({}, { serverName: 'a' }),
+      path: mostly('/services', '/', '/a/'),
+      format: mostly('Curator', 'DubboInterface', 'curator'),
+    },
+    { requiredKeys: ['servers'] },
+  ),
   etcd: fc.record(
     {
       servers: fc.constant(['http://etcd:2379']),
@@ -358,8 +388,13 @@ const someRegistry = fc.oneof(
   ofOneType('Nacos', 'nacos'),
   ofOneType('Eureka', 'eureka'),
   ofOneType('Etcd', 'etcd'),
+  ofOneType('ZooKeeper', 'zookeeper'),
   fc.record(
-    { ...registryFields, ...sections, type: fc.constantFrom('Consul', 'Nacos', 'Eureka', 'Etcd') },
+    {
+      ...registryFields,
+      ...sections,
+      type: fc.constantFrom('Consul', 'Nacos', 'Eureka', 'Etcd', 'ZooKeeper'),
+    },
     { requiredKeys: ['type'] },
   ),
 );

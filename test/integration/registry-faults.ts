@@ -112,7 +112,7 @@ export function testRegistryFaults({
         await using scene = await stage.scene();
         await follow(scene);
         const failing = scene.proxy.fail(fault);
-        await outlives(scene, message, async () => {
+        await outlives(scene, stage.registry.messages?.[fault] ?? message, async () => {
           await scene.register([B, C, D]);
           failing[Symbol.dispose]();
         });
@@ -173,7 +173,7 @@ export function testRegistryFaults({
         await scene.upstream('mixed', [await scene.pods([POD])]);
         for (const one of ['only', 'mixed']) {
           await scene.resolves(one, UNKNOWN);
-          await scene.names(message, one);
+          await scene.names(stage.registry.messages?.[fault] ?? message, one);
         }
         await sleep(QUIET_MS);
         expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);

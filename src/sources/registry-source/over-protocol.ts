@@ -4,11 +4,12 @@ import { probeServers } from './probe-servers.ts';
 import type { RegistryProtocol } from './protocol.ts';
 import { RegistrySource } from './registry-source.ts';
 
-/** The part of a registry type that follows from its protocol. */
+/** The part of a registry type that follows from its protocol. `urlOf`: the URL of an entry of `servers`. */
 export function overProtocol<Section extends { readonly servers: readonly string[] }, Instance, Cursor>(
   protocolOf: (options: ProtocolOptions<Section>) => RegistryProtocol<Instance, Cursor>,
+  urlOf: (server: string) => URL = (server) => new URL(server),
 ): Pick<RegistryType<Section>, 'create' | 'probe'> {
-  const serversOf = ({ servers }: Section) => servers.map((server) => new URL(server));
+  const serversOf = ({ servers }: Section) => servers.map(urlOf);
   return {
     create: (options) =>
       new RegistrySource({

@@ -25,8 +25,26 @@ export interface Lag {
   readonly isForwarded: (url: URL) => boolean;
 }
 
+/** A proxy in front of a registry that breaks on command. */
+export interface BreakableProxy extends AsyncDisposable {
+  /** As the section of the registry lists it in `servers`. */
+  readonly url: string;
+  /** How many requests met a fault so far. */
+  readonly faultsMet: number;
+  /** How many requests are under way now. */
+  readonly underWay: number;
+  /** The most requests that were under way at the same time so far. */
+  readonly mostUnderWay: number;
+  /** How many requests came so far that contain `part`. */
+  requestsFor(part: string): number;
+  /** Ends requests that are under way. Every request meets the fault until it is disposed. */
+  fail(fault: RegistryFault): Disposable;
+  /** Answers what the server knew before the latest changes, until it is disposed. */
+  lag(lag: Lag): Disposable;
+}
+
 /** An HTTP proxy on 127.0.0.1 in front of a real registry. It counts requests and breaks them on command. */
-export class FaultProxy implements AsyncDisposable {
+export class FaultProxy implements BreakableProxy {
   readonly #target: URL;
   readonly #agent = new Agent({ keepAlive: true });
   readonly #sockets = new Set<Socket>();

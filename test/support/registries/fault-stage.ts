@@ -12,7 +12,7 @@ import {
   type Workload,
   writeSecret,
 } from '../workload.ts';
-import { FaultProxy } from './fault-proxy.ts';
+import { type BreakableProxy, FaultProxy } from './fault-proxy.ts';
 import type { FaultInstance, RegistryUnderTest } from './registry-under-test.ts';
 
 type SecretData = Readonly<Record<string, string>>;
@@ -112,9 +112,8 @@ export class FaultStage implements AsyncDisposable {
     const name = nameOf(this.#scenes);
     this.#scenes += 1;
     const { servers = 1, credentials } = options;
-    const proxies = await Promise.all(
-      Array.from({ length: servers }, () => FaultProxy.start(this.registry.url)),
-    );
+    const { startProxy = (target: URL) => FaultProxy.start(target), url } = this.registry;
+    const proxies = await Promise.all(Array.from({ length: servers }, () => startProxy(url)));
     await this.secret(name, credentials ?? (await this.registry.credentials()));
     return new Scene(this, name, proxies, options.spec ?? {});
   }
@@ -139,7 +138,7 @@ export interface SceneOptions {
 /** A ServiceRegistry of its own behind its own proxies, and upstreams that use one service of it. */
 export class Scene implements AsyncDisposable {
   readonly name: string;
-  readonly proxies: readonly FaultProxy[];
+  readonly proxies: readonly BreakableProxy[];
   readonly #stage: FaultStage;
   readonly #spec: object;
   readonly #upstreams = new Set<string>();
@@ -147,7 +146,7 @@ export class Scene implements AsyncDisposable {
   /** Index of the first request to the gateway that counts. */
   #from: number;
 
-  constructor(stage: FaultStage, name: string, proxies: readonly FaultProxy[], spec: object) {
+  constructor(stage: FaultStage, name: string, proxies: readonly BreakableProxy[], spec: object) {
     this.#stage = stage;
     this.name = name;
     this.proxies = proxies;
@@ -155,7 +154,7 @@ export class Scene implements AsyncDisposable {
     this.#from = stage.gateway.requests.length;
   }
 
-  get proxy(): FaultProxy {
+  get proxy(): BreakableProxy {
     const [proxy] = this.proxies;
     if (proxy === undefined) throw new Error('the scene has no server');
     return proxy;

@@ -1,4 +1,4 @@
-import type { Lag } from './fault-proxy.ts';
+import type { BreakableProxy, Lag, RegistryFault } from './fault-proxy.ts';
 
 /** One instance of a service. */
 export interface FaultInstance {
@@ -11,6 +11,10 @@ type SecretData = Readonly<Record<string, string>>;
 /** A real registry and what the fault suite does with it. */
 export interface RegistryUnderTest extends AsyncDisposable {
   readonly url: URL;
+  /** Default: a proxy for HTTP. */
+  readonly startProxy?: (target: URL) => Promise<BreakableProxy>;
+  /** What a status says about a fault, where it differs from registries over HTTP. */
+  readonly messages?: Readonly<Partial<Record<RegistryFault, RegExp>>>;
   /** Type of the ServiceRegistry. */
   readonly type: string;
   /** Makes `instances` everything that the registry has of the service. */

@@ -3,12 +3,12 @@ import { systemClock } from '../../../src/runtime/clock.ts';
 import type { RegistryType, ServiceQuery } from '../../../src/sources/registry.ts';
 import type { Instance, SourceHarness } from '../../contract/discovery-source.ts';
 import { eventually } from '../eventually.ts';
-import { FaultProxy, type RegistryFault } from './fault-proxy.ts';
+import { type BreakableProxy, FaultProxy, type RegistryFault } from './fault-proxy.ts';
 import { quietLogger } from './quiet-logger.ts';
 
 /** A source of a registry behind a proxy that breaks on command. */
 export interface RegistryHarness extends SourceHarness<ServiceQuery> {
-  readonly proxy: FaultProxy;
+  readonly proxy: BreakableProxy;
   /** Values of the operator's Secret by key; a key without a value is missing. */
   secret: Readonly<Record<string, string | undefined>>;
   /** Replaces values of the Secret, and tells the source. */
@@ -30,6 +30,8 @@ export interface RegistryHarnessOptions<Section> {
   readonly pollIntervalMs: number;
   /** Default: 100. */
   readonly concurrentQueries?: number;
+  /** Default: a proxy for HTTP. */
+  readonly startProxy?: (target: URL) => Promise<BreakableProxy>;
   /** What the requests for a service contain. Absent: the registry is asked only once while nothing changes. */
   readonly requestOf?: (service: string) => string;
 }
@@ -43,9 +45,10 @@ export async function createRegistryHarness<Section>({
   secrets,
   pollIntervalMs,
   concurrentQueries = 100,
+  startProxy = (target) => FaultProxy.start(target),
   requestOf,
 }: RegistryHarnessOptions<Section>): Promise<RegistryHarness> {
-  const proxy = await FaultProxy.start(server.url);
+  const proxy = await startProxy(server.url);
   const prefix = `t${randomBytes(4).toString('hex')}-`;
   const registered = new Set<string>();
   const listeners = new Set<() => void>();
