@@ -109,14 +109,16 @@ const DUBBO_DEFAULT_WEIGHT = 100;
 /** `name`: the URL-encoded address of a provider. */
 export function ofDubboName(name: string): ZooKeeperInstance {
   const match =
-    /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[^@/?]*@)?(\[[0-9a-fA-F:.]+\]|[^:/?[\]@]+)(?::([0-9]{1,5}))?[/?]/.exec(
+    /^([a-z][a-z0-9+.-]{0,31}):\/\/(?:[^@/?]*@)?(\[[0-9a-fA-F:.]+\]|[^:/?[\]@]+)(?::([0-9]{1,5}))?[/?]/.exec(
       decoded(name),
     );
   if (match === null) return UNREADABLE;
-  const [whole, host = '', portText] = match;
+  const [whole, protocol = '', host = '', portText] = match;
   const text = decoded(name);
   const query = text.indexOf('?', whole.length - 1);
-  const metadata = Object.fromEntries(new URLSearchParams(query < 0 ? '' : text.slice(query)));
+  const parameters = new URLSearchParams(query < 0 ? '' : text.slice(query));
+  // A provider has an entry for each protocol.
+  const metadata: ZooKeeperInstance['metadata'] = { protocol, ...Object.fromEntries(parameters) };
   const number = Number(portText);
   const isDisabled = metadata['disabled'] === 'true' || metadata['enabled'] === 'false';
   return {

@@ -78,7 +78,7 @@ describe('a provider of Dubbo', () => {
       address: '10.0.0.1',
       port: 20_880,
       weight: 1,
-      metadata: { application: 'orders', group: 'blue', version: '1.0.0' },
+      metadata: { protocol: 'dubbo', application: 'orders', group: 'blue', version: '1.0.0' },
     });
   });
 
