@@ -114,10 +114,10 @@ describe('one member', () => {
     await server?.[Symbol.asyncDispose]();
   });
 
-  it('is read again after the revision of the last answer was compacted', async () => {
-    const protocol = new EtcdProtocol({
-      section: sectionOf([server.url.href], USER),
-      secret: ({ key }) => ({ ok: true, value: ETCD_READER[key as keyof typeof ETCD_READER] }),
+  function protocolOf(fields: object, user: Readonly<Record<'username' | 'password', string>>): EtcdProtocol {
+    return new EtcdProtocol({
+      section: sectionOf([server.url.href], { ...USER, ...fields }),
+      secret: ({ key }) => ({ ok: true, value: user[key as keyof typeof user] }),
       limits: {
         concurrentQueries: 1,
         requestsPerSecond: undefined,
@@ -126,6 +126,10 @@ describe('one member', () => {
       },
       clock: systemClock,
     });
+  }
+
+  it('is read again after the revision of the last answer was compacted', async () => {
+    const protocol = protocolOf({}, ETCD_READER);
     const ask = (cursor: Awaited<ReturnType<EtcdProtocol['ask']>>['cursor'] | undefined) => {
       const wait = { waitMs: cursor === undefined ? 0 : 60_000, timeoutMs: 5000 };
       return protocol.ask(
@@ -161,6 +165,40 @@ describe('one member', () => {
     for (const service of services)
       await eventually(() => expect(source.shows(service)).toEqual(['10.0.0.2']));
     expect(logins()).toBe(2);
+  });
+
+  it('is ready for a user who may read only one service and the key of probes', async () => {
+    const user = { username: 'limited', password: 'password-of-the-limited-user' };
+    const readOnly = (key: string) =>
+      server.request('/v3/auth/role/grant', {
+        name: 'limited',
+        perm: {
+          permType: 'READ',
+          key: Buffer.from(`${key}/`).toString('base64'),
+          range_end: Buffer.from(`${key}0`).toString('base64'),
+        },
+      });
+    await server.request('/v3/auth/role/add', { name: 'limited' });
+    await readOnly('own');
+    await server.request('/v3/auth/user/add', { name: user.username, password: user.password });
+    await server.request('/v3/auth/user/grant', { user: user.username, role: 'limited' });
+    await server.put('own/1', '10.0.0.1:8080');
+    const protocol = protocolOf({ format: 'GoZero' }, user);
+    const ask = (service: string) =>
+      protocol.ask(
+        { query: query(service), server: server.url, cursor: undefined, waitMs: 0, timeoutMs: 5000 },
+        new AbortController().signal,
+      );
+    expect((await ask('own')).instances).toHaveLength(1);
+    const { service } = protocol.probe;
+    await expect(ask(service)).rejects.toMatchObject({
+      reason: 'Unauthorized',
+      remedy: expect.stringContaining(`${service}/`),
+    });
+    await readOnly(service);
+    await expect(ask(service)).resolves.toMatchObject({ instances: [] });
+    await expect(ask('other')).rejects.toMatchObject({ reason: 'Unauthorized' });
+    protocol.close();
   });
 
   it('loses an instance when its lease expires', async () => {

@@ -85,13 +85,15 @@ export function createGotTransport({
           : await readWhole(head, body),
       ),
 
-    lines: ({ take, body: json, ...request }, signal) =>
-      exchange({ ...request, ...streamed(json) }, signal, async (head, body) => {
+    lines: ({ take, sent, body: json, ...request }, signal) => {
+      sent?.();
+      return exchange({ ...request, ...streamed(json) }, signal, async (head, body) => {
         if (head.status !== 200) return await readWhole(head, body);
         await readLines(body, take);
         body.destroy();
         return { ...head, status: 200 };
-      }),
+      });
+    },
   };
 }
 

@@ -47,6 +47,8 @@ export interface ListRequest extends RequestSettings {
 export interface LinesRequest extends RequestSettings {
   /** Sent as JSON. */
   readonly body: object;
+  /** Called when the request is sent: it may have waited for a rate limit. */
+  readonly sent?: () => void;
   /** Called with each line, which is cut after 64 KiB. Returns whether the request has served its purpose. */
   readonly take: (line: string) => boolean;
 }

@@ -177,8 +177,13 @@ function weightOr(weight: number | null | undefined, otherwise: number): number 
   return weight != null && weight > 0 ? weight : otherwise;
 }
 
+/** The longest IPv6 address has 45 characters. */
+const MAX_IPV6_AND_PORT = 51;
+
 /** Kitex writes an IPv6 address without brackets. */
 function bracketed(address: string): string {
+  // The time that the pattern needs grows with the square of the length.
+  if (address.length > MAX_IPV6_AND_PORT) return address;
   const match = /^([0-9a-fA-F:.]*:[0-9a-fA-F:.]*):([0-9]{1,5})$/.exec(address);
   return match === null ? address : `[${match[1]}]:${match[2]}`;
 }

@@ -19,6 +19,13 @@ export function etcdLogins(clock: Clock): Logins<Token> {
   });
 }
 
+/** What to do about an HTTP status that etcd answers with. */
+export function remedyOf(status: number): string {
+  return status === 404
+    ? 'check that the URL in servers is that of an etcd member, version 3.4 or later, and that --enable-grpc-gateway is not false'
+    : 'check the log of etcd, and that its members have a leader';
+}
+
 async function logIn(
   { http, url, credentials, timeoutMs }: LoginRequest,
   clock: Clock,
@@ -37,7 +44,7 @@ async function logIn(
   if (status !== 200) {
     throw new RegistryError('ServerError', 'server', {
       problem: `${url.host} answered the login with HTTP ${status}`,
-      remedy: 'check the log of etcd, and that its members have a leader',
+      remedy: remedyOf(status),
     });
   }
   const json = jsonOf(text);

@@ -17,7 +17,7 @@ import {
 } from '../registry-source/protocol.ts';
 import { type EtcdInstance, instancesIn, type KeyValue, keyPrefix, keyValue } from './formats.ts';
 import { endpointsOf } from './instances.ts';
-import { etcdLogins } from './login.ts';
+import { etcdLogins, remedyOf } from './login.ts';
 import type { EtcdBackend, EtcdSection } from './schema.ts';
 
 /** The last answer. A revision says nothing about the instances after a restored backup, so they are compared as well. */
@@ -93,14 +93,17 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
       await this.#change(prefix, cursor, { server, timeoutMs, waitMs }, signal);
     } else if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
     const collector = new InstanceCollector<EtcdInstance>();
-    const read = await this.#entries(prefix, { server, timeoutMs }, signal, (entry) => {
+    const { header: at, keys } = await this.#entries(prefix, { server, timeoutMs }, signal, (entry) => {
       for (const instance of instancesIn(format, service, prefix, entry)) collector.add(instance);
     });
-    const { instances } = collector;
-    const isSame = isDeepStrictEqual(instances, cursor?.instances);
+    const isSame = isDeepStrictEqual(collector.instances, cursor?.instances);
+    // The follower holds the old ones. The same instances must not be in memory twice.
+    const instances = cursor !== undefined && isSame ? cursor.instances : collector.instances;
     return {
       instances: isSame ? undefined : instances,
-      cursor: { instances, revision: read.revision, clusterId: read.cluster_id },
+      cursor: { instances, revision: at.revision, clusterId: at.cluster_id },
+      // Keys of other services below the prefix, and instances that have not changed, take as long to read.
+      read: keys,
     };
   }
 
@@ -133,7 +136,7 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     const ended = new AbortController();
     const silent = new AbortController();
     using _end = this.#clock.setTimer(Math.min(waitMs, LONGEST_WATCH_MS), () => ended.abort());
-    using silence = this.#clock.setTimer(timeoutMs, () => silent.abort());
+    using silence = new DisposableStack();
     const request = {
       url: urlBelow(server, '/v3/watch'),
       headers: {
@@ -149,8 +152,10 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
         },
       },
       timeoutMs: waitMs + timeoutMs,
+      // Not before: the wait for the rate limit says nothing about the server.
+      sent: () => void silence.use(this.#clock.setTimer(timeoutMs, () => silent.abort())),
       take: (line: string) => {
-        silence[Symbol.dispose]();
+        silence.dispose();
         return !hasBegun(line, last);
       },
     };
@@ -174,7 +179,7 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     to: ServerRequest,
     signal: AbortSignal,
     take: (entry: KeyValue) => void,
-  ): Promise<z.output<typeof header>> {
+  ): Promise<{ readonly header: z.output<typeof header>; readonly keys: number }> {
     const rangeEnd = endOf(prefix).toString('base64');
     let start = prefix;
     let first: z.output<typeof page> | undefined;
@@ -185,14 +190,14 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
       const body = { key, range_end: rangeEnd, limit: PAGE_KEYS, revision: first?.header.revision };
       const answer = await this.#range(body, to, signal, (entry) => {
         keys += 1;
-        if (keys > MAX_KEYS) throw tooManyKeys();
         if (!entry.key.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
         start = entry.key;
         take(entry);
       });
       first ??= answer;
+      if (Math.max(keys, Number(first.count)) > MAX_KEYS) throw tooManyKeys();
       const isLast = !answer.more;
-      if (isLast && keys === Number(first.count)) return first.header;
+      if (isLast && keys === Number(first.count)) return { header: first.header, keys };
       if (isLast || keys === before) throw invalidAnswer(to.server);
       // The next possible key.
       start = Buffer.concat([start, Buffer.of(0)]);
@@ -335,13 +340,13 @@ function rejected(response: HttpResponse, server: URL, hasUser: boolean): Regist
     return new RegistryError('Unauthorized', 'registry', {
       problem: `etcd at ${server.host} rejected the ${hasUser ? 'user' : 'request without credentials'} (${status})`,
       remedy: hasUser
-        ? 'grant the user read permission for all keys below etcd.prefix'
+        ? `grant the user read permission for all keys below etcd.prefix or, without a prefix, for those of each service and of ${PROBE_SERVICE}/`
         : 'set etcd.usernameSecretRef and etcd.passwordSecretRef',
     });
   }
   return new RegistryError('ServerError', 'server', {
     problem: `${server.host} answered HTTP ${status}`,
-    remedy: 'check the log of etcd, and that its members have a leader',
+    remedy: remedyOf(status),
   });
 }
 

@@ -6,8 +6,16 @@ import { endpointsOf } from './instances.ts';
 import { EtcdProtocol } from './protocol.ts';
 import { type EtcdSection, etcdBackend, etcdRegistry } from './schema.ts';
 
-/** A response without keys has no `kvs`. */
-const savedAnswer = z.object({ header: z.object({}), kvs: z.array(keyValue).default([]) });
+/** A response without keys has no `kvs`. A part of the keys, or only their count, must not look like all of them. */
+const savedAnswer = z
+  .object({
+    header: z.object({}),
+    kvs: z.array(keyValue).default([]),
+    more: z.literal(false).optional(),
+    // etcdctl prints a number, the HTTP API a string.
+    count: z.coerce.number().optional(),
+  })
+  .refine(({ kvs, count = kvs.length }) => count === kvs.length);
 
 /** The registry type `Etcd`. */
 export const etcd: RegistryType<EtcdSection> = {

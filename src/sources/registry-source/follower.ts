@@ -161,7 +161,7 @@ export class Follower<Instance, Cursor> implements Holder {
       else if (this.#cursor !== before) return;
       this.#take(answer);
       this.#backoff.reset();
-      const pauseMs = this.#pauseMs(answer.instances?.length);
+      const pauseMs = this.#pauseMs(answer);
       if (pauseMs > 0) await clock.sleep(pauseMs, AbortSignal.any([stopped, credentials()]));
     } catch (error) {
       if (stopped.aborted) throw error;
@@ -183,13 +183,13 @@ export class Follower<Instance, Cursor> implements Holder {
     }
   }
 
-  #pauseMs(instances: number | undefined): number {
+  #pauseMs({ instances, read }: InstancesAnswer<Instance, Cursor>): number {
     const { pollIntervalMs, protocol, random, slots } = this.#deps;
     const roundMs = this.#wasSeen ? 0 : slots.unseenRoundMs;
     // Without jitter all services of a registry would be asked for at the same moment.
     const spread = 0.9 + 0.2 * random();
     return protocol.blocking
-      ? Math.max(this.#pace.pauseAfter(instances), roundMs * spread)
+      ? Math.max(this.#pace.pauseAfter(instances?.length, read), roundMs * spread)
       : Math.max(pollIntervalMs, roundMs) * spread;
   }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../runtime/clock.ts';
 const COST_MS = 1000;
 /** Cost of an answer without news from a server that did not wait for a change. */
 const NO_NEWS_COST_MS = 500;
-/** Cost per instance, so that large answers leave most of the time to other services. */
+/** Cost per instance or other entry that was read, so that large answers leave most of the time to other services. */
 const COST_PER_INSTANCE_MS = 0.5;
 /** Cost that causes no pause, so that a few quick changes are followed at once. */
 const BURST_MS = 5000;
@@ -44,13 +44,15 @@ export class Pace {
     this.#shared = shared;
   }
 
-  /** How long to pause after an answer, in milliseconds. `instances`: how many it had; undefined: it had no news. */
-  pauseAfter(instances: number | undefined): number {
+  /**
+   * How long to pause after an answer, in milliseconds. `instances`: how many it had; undefined: it had no news. `read`: how many
+   * entries were read for it.
+   */
+  pauseAfter(instances: number | undefined, read = instances ?? 0): number {
     const now = this.#clock.monotonic();
-    const cost =
-      instances === undefined ? NO_NEWS_COST_MS : Math.max(COST_MS, instances * COST_PER_INSTANCE_MS);
-    this.#paidAt = Math.max(now, this.#paidAt) + cost;
+    const leastMs = instances === undefined ? NO_NEWS_COST_MS : COST_MS;
+    this.#paidAt = Math.max(now, this.#paidAt) + Math.max(leastMs, read * COST_PER_INSTANCE_MS);
     const dueMs = Math.max(0, this.#paidAt - now - BURST_MS);
-    return instances === undefined ? dueMs : Math.max(dueMs, this.#shared.pauseAfter(instances));
+    return Math.max(dueMs, this.#shared.pauseAfter(read));
   }
 }

@@ -20,6 +20,8 @@ export interface InstancesAnswer<Instance, Cursor> {
   /** Every instance of the service, whatever its state; undefined: nothing has changed since the cursor. */
   readonly instances: readonly Instance[] | undefined;
   readonly cursor: Cursor;
+  /** How many entries were read for this answer, if that can be more than the instances in it. */
+  readonly read?: number;
 }
 
 export type VersionRequest = Pick<InstancesRequest<never>, 'server' | 'timeoutMs'>;

@@ -118,3 +118,21 @@ describe('unreadable values', () => {
     expect(endpoints(instances)).toEqual([['?:undefined', expect.any(Number), expect.any(Object)]]);
   });
 });
+
+describe('hostile values', () => {
+  it.each([
+    ['HostPort', (text: string) => text],
+    ['JSON', (address: string) => ({ address, port: 80 })],
+    ['Kratos', (url: string) => ({ name: 'web', endpoints: [url] })],
+    ['Kitex', (address: string) => ({ address, weight: 1 })],
+    ['GoMicro', (address: string) => ({ name: 'web', nodes: [{ address }] })],
+    ['GRPC', (address: string) => ({ Addr: address })],
+  ] as const)('of the size that etcd allows do not block the operator: %s', (format, written) => {
+    for (const part of [':', 'a', '1.', 'a:', '[', '[:']) {
+      const value = written(`${part.repeat(1_400_000 / part.length)}x`);
+      const start = performance.now();
+      endpoints(read(format, value));
+      expect(performance.now() - start).toBeLessThan(1000);
+    }
+  });
+});

@@ -51,14 +51,14 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function create(section: object = {}): void {
+function create(section: object = {}, requestsPerSecond?: number): void {
   clock = createFakeClock();
   protocol = new EtcdProtocol({
     section: etcdRegistry.parse({ servers: [url.origin], format: 'GoZero', ...section }),
     secret: ({ key }) => ({ ok: true, value: key }),
     limits: {
       concurrentQueries: 10,
-      requestsPerSecond: undefined,
+      requestsPerSecond,
       requestTimeoutMs: 5000,
       pollIntervalMs: 1000,
     },
@@ -85,6 +85,11 @@ function keys(
   const kvs = numbers.map((n) => ({ key: base64(`${prefix}${n}`), value: base64(`10.0.0.${n}:80`) }));
   return { body: { header: { cluster_id: '1', revision: '7' }, kvs, more, count: `${count}` } };
 }
+
+const USER = {
+  usernameSecretRef: { name: 'etcd', key: 'username' },
+  passwordSecretRef: { name: 'etcd', key: 'password' },
+};
 
 it('reads all pages at the revision of the first one', async () => {
   create();
@@ -128,16 +133,44 @@ it.each([
   await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer' });
 });
 
+it('reads no further page of a service with too many keys', async () => {
+  create();
+  answer = () => keys([1], true, 'web/', 20_001);
+  await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer', scope: 'service' });
+  expect(asked).toHaveLength(1);
+});
+
+it('reports how many keys it has read, also without news', async () => {
+  create();
+  answer = () => keys([1, 2, 3]);
+  const { cursor, read } = await ask();
+  expect(read).toBe(3);
+  expect(await ask('web', cursor, 0)).toMatchObject({ instances: undefined, read: 3 });
+});
+
+it('keeps instances that have not changed only once', async () => {
+  create();
+  answer = () => keys([1, 2]);
+  const { instances, cursor } = await ask();
+  expect((await ask('web', cursor, 0)).cursor.instances).toBe(instances);
+});
+
+it.each([{}, USER])('says what to check if the server has no JSON gateway (%j)', async (section) => {
+  create(section);
+  answer = () => ({ status: 404, body: {} });
+  await expect(ask()).rejects.toMatchObject({
+    reason: 'ServerError',
+    scope: 'server',
+    remedy:
+      'check that the URL in servers is that of an etcd member, version 3.4 or later, and that --enable-grpc-gateway is not false',
+  });
+});
+
 it('rejects a page without keys that promises more', async () => {
   create();
   answer = () => keys([], true);
   await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer' });
 });
-
-const USER = {
-  usernameSecretRef: { name: 'etcd', key: 'username' },
-  passwordSecretRef: { name: 'etcd', key: 'password' },
-};
 
 it('logs in again once for all services when a token expires', async () => {
   create(USER);
@@ -245,6 +278,21 @@ describe('a watch', () => {
     const { next } = await watching();
     await clock.advance(5000);
     await expect(next).rejects.toMatchObject({ reason: 'Unreachable', scope: 'server' });
+  });
+
+  it('does not count the wait for the rate limit as silence of the server', async () => {
+    create({}, 1);
+    answer = ({ path }) => (path === '/v3/watch' ? { lines: [BEGUN] } : keys([1]));
+    const { cursor } = await ask();
+    asked = [];
+    const next = ask('web', cursor);
+    next.catch(() => undefined);
+    await clock.advance(6000);
+    await eventually(() => expect(pathsOf()).toEqual(['/v3/watch']));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await clock.advance(4000);
+    expect((await next).instances).toBeUndefined();
+    expect(pathsOf()).toEqual(['/v3/watch', '/v3/kv/range']);
   });
 
   it('leaves the error to the read if the server rejects it', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ServiceNotAllowed } from '../../../../src/sources/registry-source/protocol.ts';
 import type { SourceChange } from '../../../../src/sources/source.ts';
-import { settle } from '../../../support/fake-clock.ts';
+import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { noChange, startFakeRegistry } from '../../../support/registries/fake-registry.ts';
 
 /** A registry that answers at once, unless the query may wait for a change. `waits`: how long each query may have waited. */
@@ -51,6 +51,24 @@ describe('a follower', () => {
     rotateSecrets();
     await settle();
     expect(read('web').state).toBe('known');
+  });
+
+  it('pauses after answers without news for which many entries were read', async () => {
+    const clock = createFakeClock();
+    let answers = 0;
+    const { follow } = startFakeRegistry({
+      clock,
+      async answer() {
+        answers += 1;
+        return { instances: answers === 1 ? ['10.0.0.1'] : undefined, cursor: answers, read: 10_000 };
+      },
+      random: () => 0,
+    });
+    follow('web');
+    for (let second = 0; second < 100; second += 1) await clock.advance(1000);
+    // Of the service, and of probes.
+    expect(answers).toBeGreaterThan(15);
+    expect(answers).toBeLessThan(35);
   });
 
   it('does not report its first answer as a change of instances, which is urgent', async () => {
