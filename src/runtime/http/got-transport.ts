@@ -87,12 +87,9 @@ export function createGotTransport({
 
     lines: ({ take, sent, body: json, ...request }, signal) => {
       sent?.();
-      return exchange({ ...request, ...streamed(json) }, signal, async (head, body) => {
-        if (head.status !== 200) return await readWhole(head, body);
-        await readLines(body, take);
-        body.destroy();
-        return { ...head, status: 200 };
-      });
+      return exchange({ ...request, ...streamed(json) }, signal, (head, body) =>
+        readStream(head, body, take),
+      );
     },
   };
 }
@@ -143,6 +140,17 @@ async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promis
   } catch (cause) {
     throw new ItemError('', { cause });
   }
+}
+
+async function readStream(
+  head: Head,
+  body: Stream,
+  take: LinesRequest['take'],
+): Promise<LinesResponse | HttpResponse> {
+  if (head.status !== 200) return await readWhole(head, body);
+  await readLines(body, take);
+  body.destroy();
+  return { ...head, status: 200 };
 }
 
 /** Ends when `take` returns true, or with the stream. */
