@@ -36,7 +36,7 @@ export interface EtcdEntry {
 const NO_METADATA: EtcdInstance['metadata'] = {};
 const UNREADABLE: EtcdInstance = { places: [], weight: 1, metadata: NO_METADATA };
 
-/** Clients write what they like here: an entry that is no text must not hide the instance. */
+/** Clients may write any values here. An entry that is not a text must not hide the instance. */
 const texts = z
   .record(z.string(), z.unknown())
   .nullish()

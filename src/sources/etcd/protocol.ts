@@ -20,7 +20,7 @@ import { endpointsOf } from './instances.ts';
 import { etcdLogins, remedyOf } from './login.ts';
 import type { EtcdBackend, EtcdSection } from './schema.ts';
 
-/** The last answer. A revision says nothing about the instances after a restored backup, so they are compared as well. */
+/** The last answer. After a restored backup, the same revision may have other instances, so the instances are compared. */
 interface Last {
   readonly instances: readonly EtcdInstance[];
   /** A decimal number of up to 63 bits. */

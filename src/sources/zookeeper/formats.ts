@@ -20,7 +20,7 @@ export interface Format {
   readonly nodeOf: (service: string) => string;
   /** Reads the name of an entry, which never changes. */
   readonly ofName?: (name: string) => ZooKeeperInstance;
-  /** Reads the data of an entry, which may change. Undefined: it is no instance. */
+  /** Reads the data of an entry, which may change. Undefined: the entry is not an instance. */
   readonly ofData?: (data: Buffer) => ZooKeeperInstance | undefined;
 }
 
@@ -81,8 +81,8 @@ function withoutBrackets(host: string): string {
 }
 
 /**
- * Spring Cloud and Dubbo have metadata in the payload. Programs that use Curator itself have any payload, often a map. Clients write
- * what they like here: an entry that is no text and no number must not hide the instance.
+ * Spring Cloud and Dubbo have metadata in the payload. Programs that use Curator itself may have any payload, often a map. An entry
+ * that is neither a text nor a number must not hide the instance.
  */
 function metadataOf(payload: JsonObject): ZooKeeperInstance['metadata'] {
   const { metadata = payload } = payload;

@@ -22,7 +22,7 @@ interface Cursor {
   readonly reader: ServiceReader;
   /** Of the last answer. */
   readonly instances: readonly ZooKeeperInstance[];
-  /** Of the reader at the last answer. It may have read more since then, if nobody waited for the rest of that read. */
+  /** Of the reader at the last answer. It may have read more since then, if the query of a later read ended early. */
   readonly reads: number;
 }
 
@@ -63,7 +63,7 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
       before.usedAt = this.#clock.monotonic();
       if (before.reads === cursor.reads && (await this.#isUnchanged(before, request, signal)))
         return { instances: undefined, cursor };
-      // The end of a session is no failure of the service: it is read at once in the next session.
+      // The service did not fail: it is read at once in the next session.
       if (session.ended.aborted) return await this.#read(request, undefined, signal);
     }
     return await this.#read(request, before, signal);

@@ -16,7 +16,7 @@ const MAX_ROUNDS = 10;
 
 interface Entry {
   isStale: boolean;
-  /** Undefined: it is no instance, or it has not been read yet. */
+  /** Undefined: the entry is not an instance, or has not been read yet. */
   instance: ZooKeeperInstance | undefined;
 }
 
@@ -80,7 +80,7 @@ export class ServiceReader implements Watcher {
     }
   }
 
-  /** Asks the server whether the list is still the same, whatever became of the watch. */
+  /** Asks the server whether the list is still the same, in case the watch was lost. */
   async check(): Promise<void> {
     const path = this.#path;
     const reply = await this.session.send({ operation: OPERATION.exists, path, watcher: undefined });

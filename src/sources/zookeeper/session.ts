@@ -46,7 +46,7 @@ export interface SessionOptions {
   readonly closing: AbortSignal;
 }
 
-/** Is told when a node that it watches may have changed. */
+/** Receives a call when a node that it watches may have changed. */
 export interface Watcher {
   changed(path: string): void;
   /** When it was last asked, monotonic. */
@@ -238,7 +238,7 @@ export class Session {
       this.#splitter.push(chunk);
       this.#isMidway = this.#splitter.isMidway;
     } catch {
-      // Whatever is wrong with the bytes must not end the program.
+      // Invalid bytes must not end the program.
       this.#end(notZooKeeper(this.server));
     }
   }
@@ -344,7 +344,7 @@ export class Session {
     this.#pathsOf.set(watcher, paths.add(path));
   }
 
-  /** A watch fires once. Whatever happened to the node, its readers read it again. */
+  /** A watch fires once. Its readers read the node again, without regard to the kind of event. */
   #notified(message: MessageReader): void {
     const type = message.int();
     message.int();

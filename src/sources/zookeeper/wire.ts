@@ -31,7 +31,7 @@ const LENGTH_BYTES = 4;
 /** Number of the request, transaction, error. */
 const HEAD_BYTES = 16;
 
-/** The bytes are no message of ZooKeeper. */
+/** The bytes are not a message of ZooKeeper. */
 class MalformedMessage extends Error {
   override readonly name = 'MalformedMessage';
 }
