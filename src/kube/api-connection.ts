@@ -1,6 +1,7 @@
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
+import { orAborted } from '../runtime/aborted.ts';
 import { plainMessage } from './api-answer.ts';
 import { KubeApiError } from './kube-error.ts';
 
@@ -62,7 +63,7 @@ export class ApiConnection {
     const tls: RequestOptions = {};
     try {
       // May run a credential plugin, and client-node sets no timeout for it.
-      await unlessAborted(this.#config.applyToHTTPSOptions(tls), signal);
+      await orAborted(this.#config.applyToHTTPSOptions(tls), signal);
       return tls;
     } catch (error) {
       signal.throwIfAborted();
@@ -184,16 +185,4 @@ function definedTls({
       ([, value]) => value !== undefined,
     ),
   );
-}
-
-/** Settles as `promise` does, or rejects with the signal's reason if the signal aborts first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

@@ -1,3 +1,4 @@
+import { orAborted } from '../../runtime/aborted.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { RegistryError } from './protocol.ts';
@@ -108,18 +109,5 @@ export class Logins<T extends Token> {
       }
       throw error;
     }
-  }
-}
-
-/** The result of `work`; rejects with the signal's reason if the signal aborts first. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const stop = () => reject(signal.reason as Error);
-  if (signal.aborted) stop();
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([promise, work]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { orAborted } from '../../runtime/aborted.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createRateLimit, type RateLimit } from '../../runtime/rate-limit.ts';
 import type { ProtocolOptions, SecretKeyRef, ServiceQuery } from '../registry.ts';
@@ -138,10 +139,10 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
     const begin = () =>
       this.#begin({ server, digest, timeoutMs, clock: this.#clock, closing: this.#closing.signal });
     const used = this.#sessions.get(href) ?? begin();
-    const session = await untilAborted(used, signal);
+    const session = await orAborted(used, signal);
     if (!session.ended.aborted) return session;
     const current = this.#sessions.get(href);
-    return await untilAborted(current === undefined || current === used ? begin() : current, signal);
+    return await orAborted(current === undefined || current === used ? begin() : current, signal);
   }
 
   #begin(options: SessionOptions): Promise<Session> {
@@ -176,27 +177,12 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
   async #limited<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const started = () => {
       this.#options.observer?.requested();
-      return untilAborted(read(), signal);
+      return orAborted(read(), signal);
     };
     try {
       return await this.#limitRate(started, signal);
     } catch (error) {
       throw signal.aborted ? (signal.reason as Error) : error;
     }
-  }
-}
-
-/** Several services may wait for `promise`. One of them may stop. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  // Nobody may be left who handles its failure.
-  promise.catch(() => undefined);
-  signal.throwIfAborted();
-  const { promise: stopped, reject } = Promise.withResolvers<never>();
-  const stop = () => reject(signal.reason as Error);
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([promise, stopped]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }
