@@ -165,9 +165,8 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     } catch (error) {
       signal.throwIfAborted();
       if (silent.signal.aborted) {
-        const failed = silentServer(server, timeoutMs);
-        if (login !== undefined && token !== undefined) this.#dropUnanswered(failed, token, login);
-        throw failed;
+        if (login !== undefined && token !== undefined) this.#logins.drop(token, login);
+        throw silentServer(server, timeoutMs);
       }
       if (!ended.signal.aborted) throw error;
     }
@@ -230,7 +229,11 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     return data;
   }
 
-  /** Sends with the token of the user, if there is one, and with another token if the server rejected it. */
+  /**
+   * Sends with the token of the user, if there is one, and with another token if the server rejected it. A token without an answer
+   * is dropped: it contains the revision of etcd's log at which it was issued, and etcd lets a request wait until it has that
+   * revision. After an older backup was restored, it never answers (etcd-io/etcd, simple_token.go).
+   */
   async #authorized(
     to: ServerRequest,
     signal: AbortSignal,
@@ -243,20 +246,12 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
       const response = await send(token);
       if (!isRejectedToken(response)) return response;
     } catch (error) {
-      this.#dropUnanswered(error, token, login);
+      if (error instanceof RegistryError && error.reason === 'Unreachable') this.#logins.drop(token, login);
       throw error;
     }
     const another = await this.#logins.after(token, login, signal);
     if (another === undefined) throw rejectsItsTokens(to.server);
     return await send(another.value);
-  }
-
-  /**
-   * A token contains the revision of etcd's log at which it was issued. etcd lets a request wait until it has that revision, so
-   * after an older backup was restored it does not answer requests with tokens from before (etcd-io/etcd, simple_token.go).
-   */
-  #dropUnanswered(error: unknown, token: string, login: LoginRequest): void {
-    if (error instanceof RegistryError && error.reason === 'Unreachable') this.#logins.drop(token, login);
   }
 
   get #hasUser(): boolean {
@@ -265,17 +260,10 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
 
   /** Undefined: the requests are anonymous. */
   #loginAt({ server, timeoutMs }: ServerRequest): LoginRequest | undefined {
-    const { usernameSecretRef, passwordSecretRef } = this.#section;
-    if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
-    return {
-      http: this.#http.client(),
-      url: urlBelow(server, '/v3/auth/authenticate'),
-      credentials: {
-        username: this.#http.secret(usernameSecretRef),
-        password: this.#http.secret(passwordSecretRef),
-      },
-      timeoutMs,
-    };
+    const credentials = this.#http.credentials(this.#section);
+    if (credentials === undefined) return undefined;
+    const url = urlBelow(server, '/v3/auth/authenticate');
+    return { http: this.#http.client(), url, credentials, timeoutMs };
   }
 
   async #tokenFor(login: LoginRequest, signal: AbortSignal): Promise<string> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withRules } from '../../api/schema.ts';
-import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
+import { registryServers, registryTls, userFields, userRule } from '../registry-source/schema.ts';
 
 /** How clients write instances, and below which prefix they do so by default. GoZero and GRPC have no prefix. */
 export const DEFAULT_PREFIXES = {
@@ -21,14 +21,9 @@ export type EtcdFormat = keyof typeof DEFAULT_PREFIXES;
 export const etcdRegistry = withRules(
   z.object({
     servers: registryServers('http://etcd.example.com:2379'),
-    usernameSecretRef: secretEntry('username')
-      .optional()
-      .describe(
-        'User name: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
-      ),
-    passwordSecretRef: secretEntry('password')
-      .optional()
-      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+    ...userFields(
+      'User name: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
+    ),
     tls: registryTls.optional(),
     format: z
       .enum(ETCD_FORMATS)
@@ -42,14 +37,7 @@ export const etcdRegistry = withRules(
         'Start of the keys. The instances of a service have keys that begin with the prefix, "/", the name of the service and "/". Default: the prefix that the clients of the format use.',
       ),
   }),
-  [
-    {
-      rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
-      message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
-      holds: ({ usernameSecretRef, passwordSecretRef }) =>
-        (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
-    },
-  ],
+  [userRule],
 ).describe('etcd 3 over its JSON gateway.');
 
 export type EtcdSection = z.output<typeof etcdRegistry>;

@@ -100,11 +100,11 @@ export class EurekaProtocol implements RegistryProtocol<EurekaInstance, Last> {
   }
 
   #headers(): Readonly<Record<string, string>> {
-    const { usernameSecretRef, passwordSecretRef } = this.#section;
     const accept = { accept: 'application/json' };
-    if (usernameSecretRef === undefined || passwordSecretRef === undefined) return accept;
-    const user = `${this.#http.secret(usernameSecretRef)}:${this.#http.secret(passwordSecretRef)}`;
-    return { ...accept, authorization: `Basic ${Buffer.from(user).toString('base64')}` };
+    const user = this.#http.credentials(this.#section);
+    if (user === undefined) return accept;
+    const basic = Buffer.from(`${user.username}:${user.password}`).toString('base64');
+    return { ...accept, authorization: `Basic ${basic}` };
   }
 }
 

@@ -1,29 +1,17 @@
 import { z } from 'zod';
 import { withRules } from '../../api/schema.ts';
-import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
+import { registryServers, registryTls, userFields, userRule } from '../registry-source/schema.ts';
 
 /** The section `eureka` of a ServiceRegistry. */
 export const eurekaRegistry = withRules(
   z.object({
     servers: registryServers('http://eureka.example.com:8761/eureka'),
-    usernameSecretRef: secretEntry('username')
-      .optional()
-      .describe(
-        'User name for basic authentication: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
-      ),
-    passwordSecretRef: secretEntry('password')
-      .optional()
-      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+    ...userFields(
+      'User name for basic authentication: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
+    ),
     tls: registryTls.optional(),
   }),
-  [
-    {
-      rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
-      message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
-      holds: ({ usernameSecretRef, passwordSecretRef }) =>
-        (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
-    },
-  ],
+  [userRule],
 ).describe(
   'Netflix Eureka over its HTTP API. The URL of a server includes its context path, usually `/eureka`.',
 );

@@ -6,7 +6,6 @@ import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts'
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
-import type { LoginRequest } from '../registry-source/logins.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
@@ -249,7 +248,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     { version, server, timeoutMs, signal }: Target,
     send: (token: string | undefined) => Promise<Response>,
   ): Promise<Response> {
-    const credentials = this.#credentials();
+    const credentials = this.#http.credentials(this.#section);
     if (credentials === undefined) return await send(undefined);
     const url = urlOf(server, version.loginPath);
     const request = { http, url, credentials, timeoutMs };
@@ -276,15 +275,6 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       problem: `nacos.groups of the ServiceRegistry does not list group ${group}`,
       remedy: 'use another group in the backend, or ask the platform team to add it',
     });
-  }
-
-  #credentials(): LoginRequest['credentials'] | undefined {
-    const { usernameSecretRef, passwordSecretRef } = this.#section;
-    if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
-    return {
-      username: this.#http.secret(usernameSecretRef),
-      password: this.#http.secret(passwordSecretRef),
-    };
   }
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withRules } from '../../api/schema.ts';
-import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
+import { registryServers, registryTls, userFields, userRule } from '../registry-source/schema.ts';
 
 const name = (what: string) =>
   z
@@ -13,14 +13,9 @@ const name = (what: string) =>
 export const nacosRegistry = withRules(
   z.object({
     servers: registryServers('http://nacos.example.com:8848'),
-    usernameSecretRef: secretEntry('username')
-      .optional()
-      .describe(
-        'User name: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
-      ),
-    passwordSecretRef: secretEntry('password')
-      .optional()
-      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+    ...userFields(
+      'User name: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
+    ),
     tls: registryTls.optional(),
     namespaceId: name('namespaceId')
       .default('public')
@@ -34,14 +29,7 @@ export const nacosRegistry = withRules(
       .meta({ 'x-kubernetes-list-type': 'set' })
       .describe('Groups whose services backends may use. Default: all groups.'),
   }),
-  [
-    {
-      rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
-      message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
-      holds: ({ usernameSecretRef, passwordSecretRef }) =>
-        (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
-    },
-  ],
+  [userRule],
 ).describe('Nacos over its HTTP API: version 3, or version 1 on servers without version 3.');
 
 export type NacosSection = z.output<typeof nacosRegistry>;

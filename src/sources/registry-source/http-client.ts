@@ -5,6 +5,7 @@ import { createRateLimit, type RateLimit } from '../../runtime/rate-limit.ts';
 import type { RegistryLimits, RegistryObserver, RegistryOptions, SecretKeyRef } from '../registry.ts';
 import { RegistryError } from './protocol.ts';
 import type { RegistryTls } from './schema.ts';
+import { type Credentials, credentialsOf, secretValue, type UserRefs } from './user.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----/;
@@ -63,14 +64,12 @@ export class RegistryHttp {
 
   /** Throws `RegistryError` where the Secret or its entry is missing, or the entry is empty. */
   secret(ref: SecretKeyRef): string {
-    const found = this.#options.registry.secret(ref);
-    if (!found.ok) throw new RegistryError('SecretMissing', 'registry', { problem: found.message });
-    const value = found.value.trim();
-    if (value !== '') return value;
-    throw new RegistryError('SecretMissing', 'registry', {
-      problem: `Secret ${ref.name} has an empty value for key ${ref.key}`,
-      remedy: 'store the value in it',
-    });
+    return secretValue(this.#options.registry.secret, ref);
+  }
+
+  /** Undefined: requests are anonymous. Throws like `secret`. */
+  credentials(user: UserRefs): Credentials | undefined {
+    return credentialsOf(user, (ref) => this.secret(ref));
   }
 
   /** A secret that is sent as a header, in which only visible ASCII characters can be. */

@@ -2,6 +2,7 @@ import { orAborted } from '../../runtime/aborted.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { RegistryError } from './protocol.ts';
+import type { Credentials } from './user.ts';
 
 /** After a server rejected a login, it is not asked to log in again for this long. */
 const REJECTION_PAUSE_MS = 2_000;
@@ -10,7 +11,7 @@ export interface LoginRequest {
   readonly http: HttpClient;
   /** Of the login. */
   readonly url: URL;
-  readonly credentials: { readonly username: string; readonly password: string };
+  readonly credentials: Credentials;
   readonly timeoutMs: number;
 }
 

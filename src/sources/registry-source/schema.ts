@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { withRules } from '../../api/schema.ts';
 import { secretKey, secretName } from '../../api/secret-ref.ts';
+import type { UserRefs } from './user.ts';
 
 const url =
   /^https?:\/\/([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(\/[a-zA-Z0-9._~%/-]*)?$/;
@@ -31,6 +32,23 @@ export function secretEntry(key: string) {
     key: secretKey.default(key).describe('Key in the data of the Secret.'),
   });
 }
+
+/** References to the user of the operator. `username`: the description of the first one. A section also has `userRule`. */
+export function userFields(username: string) {
+  return {
+    usernameSecretRef: secretEntry('username').optional().describe(username),
+    passwordSecretRef: secretEntry('password')
+      .optional()
+      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+  };
+}
+
+export const userRule = {
+  rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
+  message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
+  holds: ({ usernameSecretRef, passwordSecretRef }: UserRefs) =>
+    (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
+};
 
 export const registryTls = withRules(
   z.object({

@@ -2,15 +2,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { orAborted } from '../../runtime/aborted.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createRateLimit, type RateLimit } from '../../runtime/rate-limit.ts';
-import type { ProtocolOptions, SecretKeyRef, ServiceQuery } from '../registry.ts';
+import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
   PROBE_SERVICE,
-  RegistryError,
   type RegistryProtocol,
   type VersionRequest,
 } from '../registry-source/protocol.ts';
+import { credentialsOf, secretValue } from '../registry-source/user.ts';
 import { FORMATS, type ZooKeeperInstance } from './formats.ts';
 import { endpointsOf } from './instances.ts';
 import { DEFAULT_PATHS, type ZooKeeperSection } from './schema.ts';
@@ -157,20 +157,9 @@ export class ZooKeeperProtocol implements RegistryProtocol<ZooKeeperInstance, Cu
   }
 
   #digest(): string | undefined {
-    const { usernameSecretRef, passwordSecretRef } = this.#options.section;
-    if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
-    return `${this.#secret(usernameSecretRef)}:${this.#secret(passwordSecretRef)}`;
-  }
-
-  #secret(ref: SecretKeyRef): string {
-    const found = this.#options.secret(ref);
-    if (!found.ok) throw new RegistryError('SecretMissing', 'registry', { problem: found.message });
-    const value = found.value.trim();
-    if (value !== '') return value;
-    throw new RegistryError('SecretMissing', 'registry', {
-      problem: `Secret ${ref.name} has an empty value for key ${ref.key}`,
-      remedy: 'store the value in it',
-    });
+    const { secret, section } = this.#options;
+    const user = credentialsOf(section, (ref) => secretValue(secret, ref));
+    return user && `${user.username}:${user.password}`;
   }
 
   /** All reads of one answer count as one request. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withRules } from '../../api/schema.ts';
-import { secretEntry } from '../registry-source/schema.ts';
+import { userFields, userRule } from '../registry-source/schema.ts';
 
 const server = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$/;
 
@@ -39,14 +39,9 @@ export const zooKeeperRegistry = withRules(
       .describe(
         'Hosts and ports of the members of one ensemble, for example `zookeeper.example.com:2181`. Default port: 2181. The operator uses one of them and moves on to the next when it fails.',
       ),
-    usernameSecretRef: secretEntry('username')
-      .optional()
-      .describe(
-        'User name for digest authentication: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. The user needs READ on `path` and all nodes below. Default: no authentication.',
-      ),
-    passwordSecretRef: secretEntry('password')
-      .optional()
-      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+    ...userFields(
+      'User name for digest authentication: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. The user needs READ on `path` and all nodes below. Default: no authentication.',
+    ),
     tls: z
       .object({})
       .meta({ 'x-kubernetes-preserve-unknown-fields': true })
@@ -71,12 +66,7 @@ export const zooKeeperRegistry = withRules(
       ),
   }),
   [
-    {
-      rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
-      message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
-      holds: ({ usernameSecretRef, passwordSecretRef }) =>
-        (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
-    },
+    userRule,
     {
       rule: '!has(self.tls)',
       message:
