@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Endpoint } from '../../model/endpoint.ts';
 import { instanceAddress } from '../registry-source/instance-address.ts';
+import { metadataWeight } from '../registry-source/metadata-weight.ts';
 import type { EurekaBackend } from './schema.ts';
 
 /** `{"$": 8080, "@enabled": "true"}`. Eureka stores what a client registers: a bad port must not hide other instances. */
@@ -97,15 +98,11 @@ export function endpointsOf(
       ready,
       serving: ready,
       terminating: status === 'OUT_OF_SERVICE',
-      weight: weightOf(metadata),
+      // Eureka has no weights. Load balancers, and APISIX, read them from this entry.
+      weight: metadataWeight(metadata['weight'], 1),
       metadata,
     } satisfies Endpoint;
   });
-}
-
-/** Eureka has no weights. Load balancers, and APISIX, read them from this entry. */
-function weightOf({ weight }: EurekaInstance['metadata']): number {
-  return weight !== undefined && /^[0-9]{1,6}([.][0-9]{1,6})?$/.test(weight) ? Number(weight) : 1;
 }
 
 function portOf(

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { type JsonObject, objectIn } from '../../runtime/json.ts';
+import { metadataWeight } from '../registry-source/metadata-weight.ts';
 import type { ZooKeeperFormat } from './schema.ts';
 
 /** What is kept of one instance. */
@@ -67,7 +68,6 @@ export function ofCurator(instance: z.output<typeof curatorInstance>): ZooKeeper
   const metadata = metadataOf(instance.payload ?? {});
   const state = stateOf(instance.enabled, metadata);
   return {
-    // Dubbo writes an IPv6 address with brackets.
     address: withoutBrackets(instance.address),
     port: instance.port ?? instance.sslPort ?? undefined,
     weight: metadataWeight(metadata['weight'], 1),
@@ -76,7 +76,8 @@ export function ofCurator(instance: z.output<typeof curatorInstance>): ZooKeeper
   };
 }
 
-function withoutBrackets(host: string): string {
+/** An IPv6 address in a URL, or as Dubbo writes it, has brackets. */
+export function withoutBrackets(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1');
 }
 
@@ -108,13 +109,13 @@ const DUBBO_DEFAULT_WEIGHT = 100;
 
 /** `name`: the URL-encoded address of a provider. */
 export function ofDubboName(name: string): ZooKeeperInstance {
+  const text = decoded(name);
   const match =
     /^([a-z][a-z0-9+.-]{0,31}):\/\/(?:[^@/?]*@)?(\[[0-9a-fA-F:.]+\]|[^:/?[\]@]+)(?::([0-9]{1,5}))?[/?]/.exec(
-      decoded(name),
+      text,
     );
   if (match === null) return UNREADABLE;
   const [whole, protocol = '', host = '', portText] = match;
-  const text = decoded(name);
   const query = text.indexOf('?', whole.length - 1);
   const parameters = new URLSearchParams(query < 0 ? '' : text.slice(query));
   // A provider has an entry for each protocol.
@@ -136,8 +137,4 @@ function decoded(name: string): string {
   } catch {
     return '';
   }
-}
-
-function metadataWeight(text: string | undefined, otherwise: number): number {
-  return text !== undefined && /^[0-9]{1,6}([.][0-9]{1,6})?$/.test(text) ? Number(text) : otherwise;
 }

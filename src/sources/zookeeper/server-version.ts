@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import type { Clock } from '../../runtime/clock.ts';
 import type { VersionRequest } from '../registry-source/protocol.ts';
-import { DEFAULT_PORT } from './session.ts';
+import { addressOf } from './session.ts';
 
 const MAX_BYTES = 16 * 1024;
 
@@ -12,10 +12,7 @@ export function readVersion(
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
-    const socket = connect({
-      host: server.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: server.port === '' ? DEFAULT_PORT : Number(server.port),
-    });
+    const socket = connect(addressOf(server));
     const end = () => socket.destroy();
     const timer = clock.setTimer(timeoutMs, end);
     signal.addEventListener('abort', end, { once: true });

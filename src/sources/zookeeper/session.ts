@@ -11,6 +11,7 @@ import {
   tooLarge,
   unauthorized,
 } from './errors.ts';
+import { withoutBrackets } from './formats.ts';
 import {
   ANY_WATCH,
   AUTHENTICATION,
@@ -22,7 +23,7 @@ import {
   OPERATION,
 } from './wire.ts';
 
-export const DEFAULT_PORT = 2181;
+const DEFAULT_PORT = 2181;
 /** The server may grant less. It matters little: the operator creates no nodes, and begins a new session when a connection ends. */
 const SESSION_TIMEOUT_MS = 30_000;
 const LONGEST_HEARTBEAT_PAUSE_MS = 10_000;
@@ -111,11 +112,7 @@ export class Session {
     this.#opened.promise.catch(() => undefined);
     options.closing.addEventListener('abort', () => this.#close(), { once: true, signal: this.ended });
     this.#expectProgress();
-    this.#socket = connect({
-      host: server.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: server.port === '' ? DEFAULT_PORT : Number(server.port),
-      noDelay: true,
-    });
+    this.#socket = connect({ ...addressOf(server), noDelay: true });
     this.#socket.on('connect', () => this.#begin());
     this.#socket.on('data', (chunk: Buffer) => this.#data(chunk));
     this.#socket.on('error', (error) => this.#end(connectionFailed(server, error)));
@@ -375,4 +372,9 @@ export class Session {
     this.#watchers.clear();
     this.#pathsOf.clear();
   }
+}
+
+/** Where the server listens. */
+export function addressOf({ hostname, port }: URL): { readonly host: string; readonly port: number } {
+  return { host: withoutBrackets(hostname), port: port === '' ? DEFAULT_PORT : Number(port) };
 }
