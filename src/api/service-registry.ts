@@ -82,7 +82,7 @@ const sharedFields = {
   pollInterval: durationBetween('1s', '1m')
     .default('5s')
     .describe(
-      'Pause between two requests for the same service. Registries that report changes, Consul and etcd, ignore it.',
+      'Pause between two requests for the same service. Only Nacos and Eureka use it; the other registries report changes.',
     ),
   vanishedHold: durationBetween('0s', '1h')
     .default('90s')

@@ -159,7 +159,7 @@ describe('one member', () => {
       await eventually(() => expect(source.shows(service)).toEqual(['10.0.0.1']));
     const logins = () => source.proxy.requestsFor('/v3/auth/authenticate');
     expect(logins()).toBe(1);
-    // Nothing uses the token in the meantime. etcd removes expired tokens once per second.
+    // Nothing uses the token during this time. etcd removes expired tokens once per second.
     await new Promise((resolve) => setTimeout(resolve, 4500));
     for (const service of services) await register(server, service, '10.0.0.2');
     for (const service of services)

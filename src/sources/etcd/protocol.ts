@@ -152,7 +152,7 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
         },
       },
       timeoutMs: waitMs + timeoutMs,
-      // Not before: the wait for the rate limit says nothing about the server.
+      // The wait for the rate limit before this does not count: the server did not cause it.
       sent: () => void silence.use(this.#clock.setTimer(timeoutMs, () => silent.abort())),
       take: (line: string) => {
         silence.dispose();

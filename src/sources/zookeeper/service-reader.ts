@@ -47,7 +47,7 @@ export class ServiceReader implements Watcher {
     this.usedAt = now;
   }
 
-  /** Changes with each request for the list or an entry. A read that nobody waits for any more also counts. */
+  /** Changes with each request for the list or an entry. A read whose query has ended also counts. */
   get reads(): number {
     return this.#reads;
   }
@@ -181,7 +181,7 @@ export class ServiceReader implements Watcher {
         watcher: this,
         maxBytes: MAX_ENTRY_BYTES,
       });
-      // One that was deleted in the meantime: the watch of the list has fired.
+      // If the node was deleted since the list was read, the watch of the list has fired.
       entry.instance = this.#existing(reply) ? this.#format.ofData?.(reply.body.buffer()) : undefined;
     } catch (error) {
       this.#staleEntry(entry);

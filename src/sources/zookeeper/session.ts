@@ -27,13 +27,13 @@ const DEFAULT_PORT = 2181;
 /** The server may grant less. It matters little: the operator creates no nodes, and begins a new session when a connection ends. */
 const SESSION_TIMEOUT_MS = 30_000;
 const LONGEST_HEARTBEAT_PAUSE_MS = 10_000;
-/** Watches that nobody asked about for this long are removed: their service is no longer followed. */
+/** The watches of a service that was not read for this long are removed: it is no longer followed. */
 const IDLE_WATCHER_MS = 600_000;
-/** A session without watches that nobody used for this long ends. */
+/** A session without watches ends after this long without a request. */
 const IDLE_MS = 60_000;
 /** Of replies other than those to requests that say how much they may be. */
 const SMALL_REPLY_BYTES = 64 * 1024;
-/** A longer user name or password is no credential. */
+/** Longer credentials are cut, and so rejected. */
 const MAX_DIGEST_BYTES = 64 * 1024;
 
 export interface SessionOptions {
@@ -108,8 +108,6 @@ export class Session {
       accepts: (head, length) => this.#accepts(head, length),
       received: (message) => this.#received(message),
     });
-    // Its reason is handled by whoever waits for the session.
-    this.#opened.promise.catch(() => undefined);
     options.closing.addEventListener('abort', () => this.#close(), { once: true, signal: this.ended });
     this.#expectProgress();
     this.#socket = connect({ ...addressOf(server), noDelay: true });
